@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Which policy a packet meets: the active bank, read once, and in it the chain of its device's zone.
+ * select_chain() returns 0, the reason for which no chain judges the packet, or a negative reason.
+ */
+#pragma once
+
+#include "cursor.h"
+#include "maps.h"
+
+/*
+ * Line n, behind the near ones. The number is hidden from the compiler once the page is known to be there:
+ * clang 14 else adds first and checks afterwards ("pointer arithmetic on map_value_or_null prohibited").
+ */
+static __always_inline struct dp_line *far_line(__u32 bank_index, __u32 n)
+{
+	void *bank = bpf_map_lookup_elem(&banks, &bank_index);
+	__u32 key = n / DP_PAGE_LINES;
+	struct dp_page *page;
+	__u64 i = n;
+
+	if (!bank)
+		return NULL;
+	page = bpf_map_lookup_elem(bank, &key);
+	if (!page)
+		return NULL;
+	asm volatile("" : "+r"(i));
+	return &page->line[i % DP_PAGE_LINES];
+}
+
+/* Line n of a bank; NULL only when an image names a line it does not have. */
+static __always_inline struct dp_line *bank_line(struct dp_near *lines, __u32 bank_index, __u32 n)
+{
+	__u64 i = n;
+
+	if (unlikely(n >= DP_NEAR_LINES))
+		return far_line(bank_index, n);
+	asm volatile("" : "+r"(i)); /* likewise */
+	return &lines->line[i % DP_NEAR_LINES];
+}
+
+static __always_inline __u32 device_zone(const struct pkt *pkt)
+{
+	for (__u32 probe = 0; probe < DP_DEV_PROBES; probe++) {
+		__u32 slot = (pkt->ifindex + probe) % DP_DEV_SLOTS;
+		const struct dp_dev *dev = bpf_map_lookup_elem(&devs, &slot);
+
+		if (dev && dev->ifindex == pkt->ifindex)
+			return dev->zone[pkt->key->bank_index % DP_BANKS];
+	}
+	return 0;
+}
+
+/* A chain by its line. All chains are near: there are 256 zones. */
+static __always_inline const struct dp_chain *bank_chain(const struct dp_near *lines, __u32 n)
+{
+	return (const void *)&lines->line[n % DP_NEAR_LINES & ~1u];
+}
+
+static __always_inline int select_chain(struct pkt *pkt, enum dp_dir dir)
+{
+	__u32 zero = 0, zone;
+	const struct dp_ctl *c = bpf_map_lookup_elem(&ctl, &zero);
+	const struct dp_chain *chain;
+	const struct dp_near *lines;
+
+	if (!c)
+		return -DP_REASON_NO_BANK;
+	pkt->key->bank_index = *(const volatile __u64 *)&c->active & DP_ACTIVE_BANK;
+	lines = bpf_map_lookup_elem(&near, &pkt->key->bank_index);
+	if (!lines || lines->line[0].word[0] != DP_BANK_MAGIC)
+		return -DP_REASON_NO_BANK;
+	zone = device_zone(pkt);
+	if (dry_run) {
+		zone = explain.zone;
+		dir = explain.dir;
+	}
+	pkt->key->chain = DP_CHAIN_LINE(zone, dir);
+	chain = bank_chain(lines, pkt->key->chain);
+	if (!(chain->flags & DP_CHAIN_PRESENT))
+		return DP_REASON_NO_CHAIN;
+	pkt->chain_counter = chain->counter;
+	return 0;
+}
+
+/* The policy that a packet meets, found anew by each global function. */
+struct view {
+	struct dp_near *near;
+	const struct dp_chain *chain;
+	__u32 bank_index;
+};
+
+static __always_inline bool view_of(const struct key *k, struct view *v)
+{
+	v->bank_index = k->bank_index;
+	v->near = bpf_map_lookup_elem(&near, &v->bank_index);
+	if (!v->near)
+		return false;
+	v->chain = bank_chain(v->near, k->chain);
+	return true;
+}
+
+static __always_inline struct dp_line *view_line(const struct view *v, __u32 n)
+{
+	return bank_line(v->near, v->bank_index, n);
+}

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Prints what is made of the schema's table: `schema-gen json`, the JSON Schema that editors use, and
+ * `schema-gen page`, the scdoc source of penstock.yaml(5). Built and run at build time, not installed.
+ */
+#include <inttypes.h>
+#include <json-c/json.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "names.h"
+#include "schema.h"
+
+/* Every map once, in reading order. */
+static const struct schema_map *const maps[] = {
+	&schema_top,       &schema_zone,   &schema_safety, &schema_never_drop,
+	&schema_set,       &schema_chain,  &schema_rule,   &schema_flags,
+	&schema_service,   &schema_listen, &schema_health, &schema_backend,
+	&schema_telemetry, &schema_flows,  &schema_drops,  &schema_http,
+};
+
+/* ---- JSON Schema -------------------------------------------------------------------------------- */
+
+#define PREFIX "#/$defs/"
+
+/* A map's name in `path`, which holds the way to it. */
+static const char *reference_name(const struct schema_map *map, char path[static 64])
+{
+	(void)snprintf(path, 64, PREFIX "%s", map->what); /* names of maps are short */
+	for (char *space = strchr(path, ' '); space; space = strchr(space, ' '))
+		*space = '-';
+	return path + strlen(PREFIX);
+}
+
+static struct json_object *reference(const struct schema_map *map)
+{
+	struct json_object *to = json_object_new_object();
+	char path[64];
+
+	(void)reference_name(map, path); /* the name is the end of it */
+	json_object_object_add(to, "$ref", json_object_new_string(path));
+	return to;
+}
+
+static struct json_object *words(const struct schema_key *key)
+{
+	struct json_object *to = json_object_new_object(), *list = json_object_new_array();
+
+	for (size_t i = 0; i < key->word_count; i++)
+		json_object_array_add(list, json_object_new_string(key->words[i].word));
+	json_object_object_add(to, "enum", list);
+	return to;
+}
+
+static struct json_object *named(const struct schema_map *map)
+{
+	struct json_object *to = json_object_new_object(), *names = json_object_new_object();
+
+	json_object_object_add(to, "type", json_object_new_string("object"));
+	json_object_object_add(names, "^[A-Za-z0-9_.][A-Za-z0-9_.-]{0,62}$", reference(map));
+	json_object_object_add(to, "patternProperties", names);
+	json_object_object_add(to, "additionalProperties", json_object_new_boolean(false));
+	return to;
+}
+
+static struct json_object *records(const struct schema_map *map)
+{
+	struct json_object *to = json_object_new_object();
+
+	json_object_object_add(to, "type", json_object_new_string("array"));
+	json_object_object_add(to, "items", reference(map));
+	return to;
+}
+
+static struct json_object *word_or_map(const struct schema_key *key)
+{
+	struct json_object *to = json_object_new_object(), *any = json_object_new_array();
+
+	json_object_array_add(any, words(key));
+	json_object_array_add(any, reference(key->map));
+	json_object_object_add(to, "anyOf", any);
+	return to;
+}
+
+static struct json_object *key_schema(const struct schema_key *key)
+{
+	struct json_object *to;
+
+	if (key->kind == SCHEMA_MAP)
+		to = reference(key->map);
+	else if (key->kind == SCHEMA_NAMED)
+		to = named(key->map);
+	else if (key->kind == SCHEMA_RECORDS)
+		to = records(key->map);
+	else if (key->kind == SCHEMA_WORD)
+		to = words(key);
+	else if (key->kind == SCHEMA_WORD_OR_MAP)
+		to = word_or_map(key);
+	else
+		to = json_tokener_parse(schema_types[key->kind].json);
+	json_object_object_add(to, "description", json_object_new_string(key->help));
+	if (key->preset)
+		json_object_object_add(to, "default", json_object_new_string(key->preset));
+	return to;
+}
+
+static struct json_object *map_schema(const struct schema_map *map)
+{
+	struct json_object *to = json_object_new_object(), *keys = json_object_new_object();
+	struct json_object *required = json_object_new_array();
+
+	for (size_t i = 0; i < map->count; i++) {
+		json_object_object_add(keys, map->keys[i].name, key_schema(&map->keys[i]));
+		if (map->keys[i].flags & SCHEMA_REQUIRED)
+			json_object_array_add(required, json_object_new_string(map->keys[i].name));
+	}
+	json_object_object_add(to, "description", json_object_new_string(map->help));
+	json_object_object_add(to, "type", json_object_new_string("object"));
+	json_object_object_add(to, "properties", keys);
+	json_object_object_add(to, "required", required);
+	json_object_object_add(to, "additionalProperties", json_object_new_boolean(false));
+	return to;
+}
+
+static void print_json(void)
+{
+	struct json_object *schema = map_schema(&schema_top), *defs = json_object_new_object();
+	char path[64];
+
+	json_object_object_add(
+		schema, "$schema",
+		json_object_new_string("https://json-schema.org/draft/2020-12/schema"));
+	json_object_object_add(schema, "title", json_object_new_string("penstock policy"));
+	for (size_t i = 1; i < sizeof(maps) / sizeof(maps[0]); i++)
+		json_object_object_add(defs, reference_name(maps[i], path), map_schema(maps[i]));
+	json_object_object_add(schema, "$defs", defs);
+	puts(json_object_to_json_string_ext(schema, JSON_C_TO_STRING_PRETTY |
+							    JSON_C_TO_STRING_NOSLASHESCAPE));
+	json_object_put(schema);
+}
+
+/* ---- the page ----------------------------------------------------------------------------------- */
+
+/* scdoc gives a meaning to these; a backslash takes it away. */
+static void put(const char *text)
+{
+	for (; *text; text++) {
+		if (strchr("_*\\#<>~|[", *text))
+			putchar('\\');
+		putchar(*text);
+	}
+}
+
+static void put_words(const struct schema_key *key)
+{
+	for (size_t i = 0; i < key->word_count; i++) {
+		printf("\t- *");
+		put(key->words[i].word);
+		printf("*: ");
+		put(key->words[i].help);
+		puts(key->words[i].later ? " (not carried out yet)" : "");
+	}
+	if (key->word_count)
+		puts("");
+}
+
+static void put_key(const struct schema_key *key)
+{
+	bool plain = key->kind != SCHEMA_WORD && key->kind != SCHEMA_RESERVED;
+
+	printf("*");
+	put(key->name);
+	printf("*");
+	if (plain)
+		printf(" (%s)", schema_types[key->kind].expects);
+	printf("\n\t");
+	put(key->help);
+	printf(".");
+	if (key->flags & SCHEMA_REQUIRED)
+		printf(" Must be written.");
+	if (key->preset) {
+		printf(" Default: ");
+		put(key->preset);
+		printf(".");
+	}
+	if (key->max && key->kind == SCHEMA_NUMBER)
+		printf(" From %" PRIu64 " to %" PRIu64 ".", key->min, key->max);
+	if (key->flags & SCHEMA_LATER)
+		printf(" Not carried out yet: a policy that has it is refused.");
+	puts("\n");
+	put_words(key);
+}
+
+static void put_map(const struct schema_map *map)
+{
+	printf("## Keys of a %s\n\n", map->what);
+	put(map->help);
+	puts("\n");
+	for (size_t i = 0; i < map->count; i++)
+		put_key(&map->keys[i]);
+}
+
+static void put_names(const char *title, const struct name_table *table)
+{
+	printf("%s: ", title);
+	for (size_t i = 0; i < table->count; i++) {
+		printf("%s", i ? ", " : "");
+		put(table->at[i].name);
+		printf(" (%u)", table->at[i].number);
+	}
+	puts(".\n");
+}
+
+static void print_page(void)
+{
+	puts("penstock.yaml(5)\n\n# NAME\n\npenstock.yaml - the policy file of penstock\n\n# DESCRIPTION\n");
+	puts("A policy is YAML, a strict subset: UTF-8 text without anchors, aliases, tags, block scalars, duplicate\n"
+	     "keys or further documents. A value stands on one line. Unknown keys are errors. What is not carried out\n"
+	     "yet is an error that names it, never ignored.\n");
+	puts("Numbers are decimal; *k* and *M* stand for thousand and million. Durations are a number and *ms*, *s*,\n"
+	     "*m* or *h*. Names are 1 to 63 of A-Z a-z 0-9 \\_ . - and don't begin with a dash.\n");
+	puts("*penstock check* says what is wrong with a policy, *penstock fmt* prints its canonical form.\n");
+	puts("# KEYS\n");
+	for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]); i++)
+		put_map(maps[i]);
+	puts("# NAMES\n");
+	put_names("ICMP types", &names_icmp_types[NAME_ICMP4]);
+	put_names("ICMPv6 types", &names_icmp_types[NAME_ICMP6]);
+	puts("# SEE ALSO\n\n*penstock*(1), *penstockd*(8)");
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 2 && !strcmp(argv[1], "json")) {
+		print_json();
+	} else if (argc == 2 && !strcmp(argv[1], "page")) {
+		print_page();
+	} else {
+		fprintf(stderr, "usage: schema-gen json|page\n");
+		return 2;
+	}
+	return fflush(stdout) || ferror(stdout) ? 1 : 0;
+}

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What people call the things in an image; the form is described in image.h. Everything here is in
+ * the order of the model, so that equal policies give equal manifests.
+ */
+#include <inttypes.h>
+#include <json-c/json.h>
+#include <string.h>
+
+#define XXH_STATIC_LINKING_ONLY
+#include <xxhash.h>
+
+#include "image.h"
+
+#define MANIFEST_SCHEMA 1
+
+static const char *const dim_keys[DP_DIM_COUNT] = {
+	[DP_DIM_PROTO] = "proto", [DP_DIM_SRC4] = "src4",   [DP_DIM_SRC6] = "src6",
+	[DP_DIM_DST4] = "dst4",   [DP_DIM_DST6] = "dst6",   [DP_DIM_SPORT] = "sport",
+	[DP_DIM_DPORT] = "dport", [DP_DIM_ICMP4] = "icmp4", [DP_DIM_ICMP6] = "icmp6",
+	[DP_DIM_FLAGS] = "flags", [DP_DIM_VLAN] = "vlan",
+};
+
+static const char *const hook_names[] = {
+	[MODEL_HOOK_AUTO] = "auto",
+	[MODEL_HOOK_XDP] = "xdp",
+	[MODEL_HOOK_XDP_GENERIC] = "xdp-generic",
+	[MODEL_HOOK_TC] = "tc",
+};
+
+/* ---- JSON, with memory running out handled in one place -------------------------------------- */
+
+static void putp(struct json_object **json)
+{
+	json_object_put(*json);
+}
+
+#define _cleanup_json_ _cleanup_(putp)
+
+/* Gives value to the object; both are released when that fails. */
+static int give(struct json_object *object, const char *key, struct json_object *value)
+{
+	if (value && !json_object_object_add(object, key, value))
+		return 0;
+	json_object_put(value);
+	return -ENOMEM;
+}
+
+static int give_text(struct json_object *object, const char *key, const char *text)
+{
+	return give(object, key, json_object_new_string(text));
+}
+
+static int give_number(struct json_object *object, const char *key, uint64_t number)
+{
+	return give(object, key, json_object_new_uint64(number));
+}
+
+static int append(struct json_object *array, struct json_object *value)
+{
+	if (value && !json_object_array_add(array, value))
+		return 0;
+	json_object_put(value);
+	return -ENOMEM;
+}
+
+static const char *source_name(const struct diag_list *sources, uint32_t source)
+{
+	return source < sources->sources.count ? sources->sources.at[source].name : "";
+}
+
+static int give_place(struct json_object *object, struct span span, const struct diag_list *sources)
+{
+	const char *name = source_name(sources, span.source);
+	_cleanup_free_ char *text = NULL;
+
+	if (asprintf(&text, "%s:%" PRIu32, name, span.line) < 0) {
+		text = NULL;
+		return -ENOMEM;
+	}
+	return give_text(object, "source", text);
+}
+
+static const char *verdict_name(enum dp_verdict verdict)
+{
+	return verdict == DP_DROP ? "drop" : "pass";
+}
+
+/* ---- the parts ------------------------------------------------------------------------------- */
+
+static struct json_object *zone_new(const struct model_zone *zone)
+{
+	_cleanup_json_ struct json_object *json = json_object_new_object();
+	_cleanup_json_ struct json_object *devs = json_object_new_array();
+
+	if (!json || !devs || give_text(json, "name", zone->name) ||
+	    give_text(json, "hook", hook_names[zone->hook]))
+		return NULL;
+	for (size_t i = 0; i < zone->devs.count; i++)
+		if (append(devs, json_object_new_string(zone->devs.at[i])))
+			return NULL;
+	if (give(json, "devs", TAKE_PTR(devs)))
+		return NULL;
+	return TAKE_PTR(json);
+}
+
+static struct json_object *set_digest_new(const struct prefix_set *set)
+{
+	uint64_t counts[2] = { set->v4.count, set->v6.count };
+	XXH128_hash_t h;
+	XXH3_state_t state;
+	char text[33];
+
+	XXH3_INITSTATE(&state);
+	(void)XXH3_128bits_reset(&state);
+	(void)XXH3_128bits_update(&state, counts, sizeof(counts));
+	(void)XXH3_128bits_update(&state, set->v4.at, set->v4.count * sizeof(*set->v4.at));
+	(void)XXH3_128bits_update(&state, set->v6.at, set->v6.count * sizeof(*set->v6.at));
+	h = XXH3_128bits_digest(&state);
+	(void)snprintf(text, sizeof(text), "%016" PRIx64 "%016" PRIx64, (uint64_t)h.high64,
+		       (uint64_t)h.low64);
+	return json_object_new_string(text);
+}
+
+static struct json_object *set_new(const struct model_set *set)
+{
+	_cleanup_json_ struct json_object *json = json_object_new_object();
+	const struct prefix_set *p = &set->prefixes;
+
+	if (!json || give_text(json, "name", set->name))
+		return NULL;
+	if (set->file && give_text(json, "file", set->file))
+		return NULL;
+	if (set->max && give_number(json, "max", set->max))
+		return NULL;
+	if (give_number(json, "given", p->given) ||
+	    give_number(json, "duplicates", p->duplicates) ||
+	    give_number(json, "covered", p->covered) ||
+	    give_number(json, "members", prefix_set_members(p)) ||
+	    give_number(json, "ipv4_ranges", p->v4.count) ||
+	    give_number(json, "ipv6_ranges", p->v6.count) ||
+	    give(json, "digest", set_digest_new(p)))
+		return NULL;
+	return TAKE_PTR(json);
+}
+
+static struct json_object *rule_new(const struct model_rule *rule, const struct diag_list *sources)
+{
+	_cleanup_json_ struct json_object *json = json_object_new_object();
+
+	if (!json || give_text(json, "id", rule->id) || give_place(json, rule->span, sources) ||
+	    give_text(json, "do", verdict_name(rule->verdict)) ||
+	    give_text(json, "mode", rule->audit ? "audit" : "enforce") ||
+	    give_text(json, "text", rule->text ?: ""))
+		return NULL;
+	return TAKE_PTR(json);
+}
+
+static struct json_object *chain_new(const struct model *model, const struct model_chain *chain,
+				     const struct diag_list *sources)
+{
+	_cleanup_json_ struct json_object *json = json_object_new_object();
+	_cleanup_json_ struct json_object *rules = json_object_new_array();
+
+	if (!json || !rules || give_text(json, "name", chain->name) ||
+	    give_text(json, "zone", model->zones.at[chain->zone].name) ||
+	    give_text(json, "dir", chain->dir == DP_INGRESS ? "ingress" : "egress") ||
+	    give_text(json, "default", verdict_name(chain->default_verdict)) ||
+	    give_place(json, chain->span, sources))
+		return NULL;
+	for (size_t i = 0; i < chain->rules.count; i++)
+		if (append(rules, rule_new(&chain->rules.at[i], sources)))
+			return NULL;
+	if (give(json, "rules", TAKE_PTR(rules)))
+		return NULL;
+	return TAKE_PTR(json);
+}
+
+static struct json_object *stats_new(const struct image *image)
+{
+	_cleanup_json_ struct json_object *json = json_object_new_object();
+	_cleanup_json_ struct json_object *classes = json_object_new_object();
+
+	if (!json || !classes ||
+	    give_number(json, "image_bytes", (uint64_t)image->count * DP_LINE_BYTES))
+		return NULL;
+	for (enum dp_dim d = 0; d < DP_DIM_COUNT; d++)
+		if (image->classes[d] && give_number(classes, dim_keys[d], image->classes[d]))
+			return NULL;
+	if (give(json, "classes", TAKE_PTR(classes)))
+		return NULL;
+	return TAKE_PTR(json);
+}
+
+/* ---- the whole ------------------------------------------------------------------------------- */
+
+static struct json_object *zones_new(const struct model *model)
+{
+	_cleanup_json_ struct json_object *array = json_object_new_array();
+
+	for (size_t i = 0; array && i < model->zones.count; i++)
+		if (append(array, zone_new(&model->zones.at[i])))
+			return NULL;
+	return TAKE_PTR(array);
+}
+
+static struct json_object *sets_new(const struct model *model)
+{
+	_cleanup_json_ struct json_object *array = json_object_new_array();
+
+	for (size_t i = 0; array && i < model->sets.count; i++)
+		if (append(array, set_new(&model->sets.at[i])))
+			return NULL;
+	return TAKE_PTR(array);
+}
+
+static struct json_object *chains_new(const struct model *model, const struct diag_list *sources)
+{
+	_cleanup_json_ struct json_object *array = json_object_new_array();
+
+	for (size_t i = 0; array && i < model->chains.count; i++)
+		if (append(array, chain_new(model, &model->chains.at[i], sources)))
+			return NULL;
+	return TAKE_PTR(array);
+}
+
+struct json_object *manifest_new(const struct model *model, const struct image *image,
+				 const struct diag_list *sources)
+{
+	_cleanup_json_ struct json_object *json = json_object_new_object();
+
+	if (!json || give_number(json, "schema", MANIFEST_SCHEMA) ||
+	    give_text(json, "file", source_name(sources, 0)) ||
+	    give(json, "zones", zones_new(model)) || give(json, "sets", sets_new(model)) ||
+	    give(json, "chains", chains_new(model, sources)) ||
+	    give(json, "stats", stats_new(image)))
+		return NULL;
+	return TAKE_PTR(json);
+}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `penstock status`: the running policy, where it is attached, and what its chains did. */
+#include <json-c/json.h>
+
+#include "attach.h"
+#include "client.h"
+#include "output.h"
+#include "table.h"
+#include "term.h"
+#include "verbs.h"
+
+static void show_policy(struct json_object *status)
+{
+	struct json_object *policy = json_member(status, "policy");
+	const char *at = json_text(policy, "applied_at"), *file = json_text(policy, "file");
+	char number[TERM_NUMBER];
+
+	if (!policy) {
+		puts("policy: none");
+	} else {
+		fputs("policy: ", stdout);
+		term_write(stdout, *file ? file : "(adopted, its names are lost)", TERM_LINE);
+		fputs(", digest ", stdout);
+		term_write(stdout, json_text(policy, "digest"), TERM_LINE);
+		printf(", generation %s", term_number(json_number(policy, "generation"), number));
+		fputs(*at ? ", applied " : "", stdout);
+		term_write(stdout, at, TERM_LINE);
+		putchar('\n');
+	}
+	if (json_object_get_boolean(json_member(status, "applying")))
+		puts("applying: another policy is being applied now");
+	if (json_member(status, "memory_bytes"))
+		printf("memory: %s\n", term_bytes(json_number(status, "memory_bytes"), number));
+}
+
+static void show_pending(struct json_object *status)
+{
+	for (size_t i = 0; i < json_count(status, "pending"); i++) {
+		struct json_object *row = json_at(status, "pending", i);
+
+		fputs(i ? ", " : "waiting for: ", stdout);
+		term_write(stdout, json_text(row, "dev"), TERM_LINE);
+		fputs(" (", stdout);
+		term_write(stdout, json_text(row, "zone"), TERM_LINE);
+		putchar(')');
+	}
+	if (json_count(status, "pending"))
+		putchar('\n');
+}
+
+/* Rows of `attached` or `failed` that have something to say. */
+static void show_why(struct json_object *status, const char *key, const char *what)
+{
+	for (size_t i = 0; i < json_count(status, key); i++) {
+		struct json_object *row = json_at(status, key, i);
+
+		if (!*json_text(row, "why"))
+			continue;
+		printf("%s: ", what);
+		term_write(stdout, json_text(row, "dev"), TERM_LINE);
+		fputs(" (", stdout);
+		term_write(stdout, json_text(row, "zone"), TERM_LINE);
+		fputs("): ", stdout);
+		term_write(stdout, json_text(row, "why"), TERM_LINE);
+		putchar('\n');
+	}
+}
+
+static enum status show_chains(const struct invocation *call, struct json_object *status)
+{
+	static const struct table_column columns[] = {
+		{ "CHAIN", false },     { "ZONE", false },
+		{ "DIRECTION", false }, { "RECEIVED", true },
+		{ "BYTES", true },      { "PASSED", true },
+		{ "BYTES", true },      { "DROPPED", true },
+		{ "BYTES", true },      {},
+	};
+	static const char *const names[] = { "chain", "zone", "dir" };
+	static const char *const counts[] = { "received_packets", "received_bytes",
+					      "passed_packets",   "passed_bytes",
+					      "dropped_packets",  "dropped_bytes" };
+	_cleanup_table_ struct table *table = table_new(call, columns);
+	size_t rows = json_count(status, "chains");
+
+	if (!table) {
+		term_error("out of memory");
+		return STATUS_FAILED;
+	}
+	for (size_t i = 0; i < rows; i++) {
+		struct json_object *chain = json_at(status, "chains", i);
+
+		table_row(table);
+		for (size_t k = 0; k < 3; k++)
+			table_text(table, k, json_text(chain, names[k]));
+		for (size_t k = 0; k < 6; k++)
+			table_number(table, 3 + k, json_number(chain, counts[k]));
+		if (json_number(chain, "dropped_packets"))
+			table_color(table, 7, TABLE_RED);
+	}
+	if (!rows)
+		return STATUS_DONE;
+	putchar('\n');
+	return table_print(table, true);
+}
+
+enum status verb_status(const struct invocation *call)
+{
+	_cleanup_json_ struct json_object *answer = NULL;
+	enum status status = client_get(call, "/v1/status", &answer);
+
+	if (status != STATUS_DONE)
+		return status;
+	if (output_json(call)) {
+		output_document(answer);
+		return STATUS_DONE;
+	}
+	show_policy(answer);
+	show_pending(answer);
+	show_why(answer, "failed", "not attached");
+	show_why(answer, "attached", "note");
+	if (json_count(answer, "attached")) {
+		putchar('\n');
+		status = attach_show(call, answer);
+	} else {
+		puts("attached: nothing");
+	}
+	return status == STATUS_DONE ? show_chains(call, answer) : status;
+}

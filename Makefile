@@ -34,7 +34,7 @@ SKEL := $(B)/gen/penstock.skel.h
 .SUFFIXES:
 .SECONDARY:
 .PHONY: all deps demo lint format format-check install uninstall clean help
-all: $(SKEL) $(B)/penstock
+all: $(B)/penstock $(B)/penstockd
 
 include $(sort $(wildcard scripts/*.mk))
 

@@ -1,0 +1,481 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See apply.h; the numbers of its steps return here. */
+#include "apply.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "apply_switch.h"
+#include "counters.h"
+#include "daemon.h"
+#include "fail.h"
+#include "install.h"
+#include "job.h"
+#include "jsonobj.h"
+#include "log.h"
+#include "state.h"
+
+struct apply {
+	struct apply *next; /* in the daemon's list */
+	struct daemon *d;
+	struct apply_request request;
+	struct job *job; /* while the child runs */
+	struct job_result image;
+	struct generation *generation; /* what is to run */
+	struct json_object *diagnostics;
+	struct generation_clear clear;
+	struct install_result installed;
+	struct overrides overrides; /* as they are after the change */
+	bool overrides_changed;
+	uint64_t flipped_from; /* the generation that ran before */
+	int r;
+	char *why;
+	bool unchanged;
+	uint64_t compile_ms, install_ms;
+	apply_done_fn *done;
+	void *ctx;
+};
+
+static void on_read(void *ctx);
+static void on_installed(void *ctx);
+
+void apply_request_done(struct apply_request *r)
+{
+	free(r->file);
+	free(r->dir);
+	json_put(&r->paths);
+	fd_list_done(&r->fds);
+	*r = (struct apply_request){};
+}
+
+static uint64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static void apply_free(struct apply **at)
+{
+	struct apply *a = *at;
+
+	apply_request_done(&a->request);
+	job_result_done(&a->image);
+	generation_free(&a->generation);
+	json_put(&a->diagnostics);
+	vec_done(&a->clear.rules);
+	vec_done(&a->clear.chains);
+	vec_done(&a->overrides);
+	free(a->why);
+	free(a);
+	*at = NULL;
+}
+
+/* ---- the end ----------------------------------------------------------------------------------------- */
+
+static void leave_list(struct apply *a)
+{
+	struct apply **at = &a->d->applies;
+
+	while (*at != a)
+		at = &(*at)->next;
+	*at = a->next;
+}
+
+static uint64_t count_rules(const struct generation *g)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; g && i < g->chains.count; i++)
+		n += g->chains.at[i].rules.count;
+	return n;
+}
+
+/* The generation that the outcome is about: ours, or the running one when it took our place. */
+static void describe(const struct apply *a, const struct generation *g, struct apply_outcome *o)
+{
+	if (!g)
+		return;
+	o->file = g->file;
+	o->dir = g->dir;
+	digest_format(g->digest, o->digest);
+	o->generation = a->request.check_only ? 0 : g->number;
+	o->rules = count_rules(g);
+	o->image_bytes = (uint64_t)g->lines * DP_LINE_BYTES;
+}
+
+/* "pid 4711, uid 0", or that nobody asked. */
+static const char *asked_by(const struct apply_request *r, char text[static 48])
+{
+	if (!r->pid)
+		return "--policy";
+	(void)snprintf(text, 48, "pid %d, uid %u", (int)r->pid, (unsigned int)r->uid);
+	return text;
+}
+
+static void log_outcome(const struct apply *a, const struct apply_outcome *o)
+{
+	const struct apply_request *r = &a->request;
+	struct json_object *errors = NULL;
+	char by[48];
+
+	if (r->check_only)
+		return;
+	switch (o->result) {
+	case APPLY_DONE:
+		log_info("apply: policy %s active as generation %llu: %llu rules; %u of %u lines "
+			 "changed in %llu ms, compiled in %llu ms; asked by %s",
+			 o->digest, (unsigned long long)o->generation, (unsigned long long)o->rules,
+			 o->lines_changed, a->installed.lines, (unsigned long long)o->install_ms,
+			 (unsigned long long)o->compile_ms, asked_by(r, by));
+		return;
+	case APPLY_UNCHANGED:
+		log_info("apply: policy %s is active already; asked by %s", o->digest,
+			 asked_by(r, by));
+		return;
+	case APPLY_REFUSED:
+		json_object_object_get_ex(a->diagnostics, "errors", &errors);
+		log_warning("apply: %s: refused with %d errors; asked by %s; nothing "
+			    "was changed",
+			    r->file, json_object_get_int(errors), asked_by(r, by));
+		return;
+	case APPLY_FAILED:
+	case APPLY_RESULT_COUNT:
+		log_error("apply: %s: %s; asked by %s; nothing was changed", r->file, o->why,
+			  asked_by(r, by));
+	}
+}
+
+/* The one way out. The apply is gone afterwards. */
+static void finish(struct apply *a)
+{
+	struct apply_outcome o = { .error = a->r, .file = a->request.file };
+	struct daemon *d = a->d;
+
+	leave_list(a);
+	if (a->r == -EINVAL && a->diagnostics)
+		o.result = APPLY_REFUSED;
+	else if (a->r < 0)
+		o.result = APPLY_FAILED;
+	else
+		o.result = a->unchanged ? APPLY_UNCHANGED : APPLY_DONE;
+	if (o.result == APPLY_DONE || o.result == APPLY_UNCHANGED)
+		describe(a, a->generation ? a->generation : d->running, &o);
+	o.why = a->why               ? a->why
+		: a->r == -ESHUTDOWN ? "the daemon is stopping"
+				     : strerrordesc_np(-a->r);
+	o.diagnostics = a->diagnostics;
+	o.lines_changed = a->installed.lines_changed;
+	o.compile_ms = a->compile_ms;
+	o.install_ms = a->install_ms;
+	log_outcome(a, &o);
+	if (a->request.check_only)
+		d->checks--;
+	else
+		d->changing = false;
+	a->done(a->ctx, &o);
+	if (!a->request.check_only)
+		daemon_changed(d);
+	apply_free(&a);
+}
+
+static void give_up(struct apply *a, int r, const char *why)
+{
+	a->r = r;
+	if (why) {
+		free(a->why);
+		a->why = strdup(why);
+	}
+	finish(a);
+}
+
+static void submit(struct apply *a, void (*run)(void *ctx), void (*done)(void *ctx))
+{
+	int r = a->d->stopping ? -ESHUTDOWN : worker_submit(a->d->worker, run, done, a);
+
+	if (r < 0)
+		give_up(a, r, NULL);
+}
+
+/* ---- 6 ------------------------------------------------------------------------------------------------ */
+
+static void settle(void *ctx)
+{
+	struct apply *a = ctx;
+	struct daemon *d = a->d;
+	int r = install_settle();
+
+	if (r < 0)
+		log_warning("install: waiting for packets: %s; the next apply waits again",
+			    strerrordesc_np(-r));
+	state_prune(d->state, d->running->number, a->flipped_from);
+	r = a->overrides_changed ? overrides_save(&d->overrides, d->state) : 0;
+	if (r < 0)
+		log_warning("state: overrides: %s; those of before come back at the next start",
+			    strerrordesc_np(-r));
+}
+
+static void on_settled(void *ctx)
+{
+	struct apply *a = ctx;
+
+	a->install_ms = now_ms() - a->install_ms;
+	finish(a);
+}
+
+/* ---- 4 and 5 ------------------------------------------------------------------------------------------ */
+
+static int clear_slots(struct apply *a)
+{
+	int r = 0;
+
+	for (size_t i = 0; !r && i < a->clear.rules.count; i++)
+		r = counters_clear_rule(a->d->loader, a->clear.rules.at[i]);
+	for (size_t i = 0; !r && i < a->clear.chains.count; i++)
+		r = counters_clear_chain(a->d->loader, a->clear.chains.at[i]);
+	if (r < 0)
+		return fail(&a->why, r, "counters with a new owner cannot be cleared: %s",
+			    strerrordesc_np(-r));
+	return 0;
+}
+
+static int save(struct apply *a)
+{
+	int r = state_save_generation(a->d->state, a->generation);
+
+	if (r < 0)
+		return fail(&a->why, r, "the state directory cannot take the new names: %s",
+			    strerrordesc_np(-r));
+	return 0;
+}
+
+static void install(void *ctx)
+{
+	struct apply *a = ctx;
+	struct daemon *d = a->d;
+	uint64_t number = d->last_number + 1;
+	int r;
+
+	a->install_ms = now_ms();
+	r = generation_assign(a->generation, d->running, number, &a->clear, &a->why);
+	if (!r)
+		r = generation_patch(a->generation, a->image.lines, a->image.count, &a->why);
+	if (!r)
+		r = save(a);
+	if (!r)
+		r = install_write(d->loader, a->image.lines, a->image.count, &a->installed,
+				  &a->why);
+	if (!r)
+		r = clear_slots(a);
+	job_result_done(&a->image);
+	a->r = r;
+}
+
+static void on_installed(void *ctx)
+{
+	struct apply *a = ctx;
+	struct daemon *d = a->d;
+
+	if (a->r >= 0 && d->stopping)
+		a->r = -ESHUTDOWN;
+	if (a->r >= 0)
+		a->r = apply_switch(d, a->generation, &a->overrides, a->installed.bank, &a->why);
+	if (a->r < 0) {
+		finish(a);
+		return;
+	}
+	a->flipped_from = d->running ? d->running->number : 0;
+	d->last_number = a->generation->number;
+	generation_free(&d->running);
+	d->running = TAKE_PTR(a->generation);
+	a->overrides_changed = a->overrides.count != d->overrides.count;
+	vec_done(&d->overrides);
+	d->overrides = a->overrides;
+	a->overrides = (struct overrides){};
+	apply_detach_rest(d);
+	/* The policy is active, whatever becomes of the tidying up. */
+	if (worker_submit(d->worker, settle, on_settled, a) < 0)
+		on_settled(a);
+}
+
+/* ---- 3 ------------------------------------------------------------------------------------------------ */
+
+/* The policy runs; only where its rules stand in the file has changed. */
+static void save_places(void *ctx)
+{
+	struct apply *a = ctx;
+	int r = generation_assign(a->generation, a->d->running, a->d->running->number, &a->clear,
+				  &a->why);
+
+	a->r = r < 0 ? r : save(a);
+}
+
+static void on_places_saved(void *ctx)
+{
+	struct apply *a = ctx;
+
+	if (a->r >= 0) {
+		generation_free(&a->d->running);
+		a->d->running = TAKE_PTR(a->generation);
+	}
+	finish(a);
+}
+
+static bool runs_already(struct apply *a)
+{
+	const struct generation *running = a->d->running;
+
+	return running && !running->nameless && !a->overrides_changed &&
+	       !memcmp(running->digest, a->generation->digest, sizeof(running->digest));
+}
+
+static void answer_unchanged(struct apply *a)
+{
+	a->unchanged = true;
+	a->r = daemon_refresh_devices(a->d, &a->why);
+	if (a->r < 0) {
+		finish(a);
+		return;
+	}
+	if (!generation_same_names(a->generation, a->d->running)) {
+		submit(a, save_places, on_places_saved);
+		return;
+	}
+	generation_free(&a->generation);
+	finish(a);
+}
+
+static void on_read(void *ctx)
+{
+	struct apply *a = ctx;
+
+	if (a->r >= 0 && !a->request.check_only)
+		a->r = overrides_copy(&a->d->overrides, &a->overrides);
+	if (a->r < 0 || a->request.check_only) {
+		finish(a);
+		return;
+	}
+	a->overrides_changed = overrides_drop_named(&a->overrides, a->generation);
+	if (runs_already(a))
+		answer_unchanged(a);
+	else
+		submit(a, install, on_installed);
+}
+
+/* ---- 2 ------------------------------------------------------------------------------------------------ */
+
+static int describe_now(struct apply *a)
+{
+	char text[32] = "";
+	time_t now = time(NULL);
+	struct tm utc;
+
+	if (gmtime_r(&now, &utc))
+		(void)strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &utc); /* always fits */
+	return generation_describe(a->generation, a->request.file,
+				   a->request.dir ? a->request.dir : "", text);
+}
+
+static int read_generation(struct apply *a)
+{
+	const struct dp_bank_header *header = (void *)a->image.lines;
+	struct json_object *manifest = json_read(a->image.manifest, a->image.manifest_len);
+	int r;
+
+	if (!manifest)
+		return fail(&a->why, -EBADMSG, "the manifest of the policy is no JSON");
+	r = generation_new(&a->generation, manifest, &a->why);
+	if (r < 0)
+		return r;
+	memcpy(a->generation->digest, header->digest, sizeof(header->digest));
+	a->generation->lines = a->image.count;
+	return describe_now(a);
+}
+
+static void read_result(void *ctx)
+{
+	struct apply *a = ctx;
+
+	a->diagnostics = json_read(a->image.diagnostics, a->image.diagnostics_len);
+	if (!json_object_is_type(a->diagnostics, json_type_object)) {
+		json_put(&a->diagnostics);
+		a->r = fail(&a->why, -EBADMSG, "the diagnostics of the policy are no JSON");
+		return;
+	}
+	a->r = a->image.count ? read_generation(a) : -EINVAL;
+}
+
+/* ---- 1 ------------------------------------------------------------------------------------------------ */
+
+static void on_compiled(void *ctx, int r, struct job_result *result, uint64_t took_ms,
+			const char *why)
+{
+	struct apply *a = ctx;
+
+	a->job = NULL;
+	a->image = *result;
+	a->compile_ms = took_ms;
+	if (r < 0)
+		give_up(a, r, why);
+	else
+		submit(a, read_result, on_read);
+}
+
+static int check_room(const struct daemon *d, bool check_only)
+{
+	if (d->stopping)
+		return -ESHUTDOWN;
+	if (check_only)
+		return d->checks < APPLY_CHECKS_MAX ? 0 : -EAGAIN;
+	return d->changing ? -EBUSY : 0;
+}
+
+int apply_start(struct daemon *d, struct apply_request *request, apply_done_fn *done, void *ctx)
+{
+	struct job_input input = { .task = JOB_COMPILE,
+				   .file = request->file,
+				   .paths = request->paths,
+				   .fds = &request->fds };
+	struct apply *a = NULL;
+	int r = check_room(d, request->check_only);
+
+	if (!r) {
+		a = calloc(1, sizeof(*a));
+		r = a ? 0 : -ENOMEM;
+	}
+	if (!r)
+		r = job_start(&a->job, d->event, &input, on_compiled, a);
+	fd_list_done(&request->fds); /* the child has its own by now */
+	if (r < 0) {
+		apply_request_done(request);
+		free(a);
+		return r;
+	}
+	a->d = d;
+	a->request = *request;
+	*request = (struct apply_request){};
+	a->done = done;
+	a->ctx = ctx;
+	a->next = d->applies;
+	d->applies = a;
+	if (a->request.check_only)
+		d->checks++;
+	else
+		d->changing = true;
+	return 0;
+}
+
+void apply_cancel_all(struct daemon *d)
+{
+	struct apply *next;
+
+	for (struct apply *a = d->applies; a; a = next) {
+		next = a->next;
+		if (!a->job)
+			continue;
+		job_cancel(&a->job);
+		give_up(a, -ESHUTDOWN, NULL);
+	}
+}

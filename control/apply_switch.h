@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Step 5 of an apply: devices and the flip. Runs on the loop, at once, so that no event comes between. */
+#pragma once
+
+#include "generation.h"
+#include "wants.h"
+
+struct daemon;
+
+/*
+ * Attaches what `next` wants beside what is attached, and makes `bank` the active one. On failure the
+ * devices are as before and nothing was flipped.
+ */
+int apply_switch(struct daemon *d, const struct generation *next, const struct overrides *overrides,
+		 unsigned int bank, char **ret_why) _must_check_;
+
+/* After the flip, with the new policy as the running one: what it does not want is detached. */
+void apply_detach_rest(struct daemon *d);

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * See counters.h. A value of a per-CPU map is one copy for each possible CPU, offline ones included, so a
+ * CPU that went keeps its counts.
+ */
+#include "counters.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+static void add(struct dp_count *sum, const struct dp_count *part)
+{
+	sum->packets += part->packets;
+	sum->bytes += part->bytes;
+}
+
+/* Room for one value of every possible CPU. */
+static int alloc_values(size_t value_bytes, void **ret, size_t *ret_cpus)
+{
+	int cpus = libbpf_num_possible_cpus();
+
+	if (cpus < 0)
+		return cpus;
+	*ret = calloc((size_t)cpus, value_bytes);
+	*ret_cpus = (size_t)cpus;
+	return *ret ? 0 : -ENOMEM;
+}
+
+int counters_rules(const struct loader *l, uint32_t slots, struct dp_count *ret)
+{
+	_cleanup_free_ void *values = NULL;
+	const struct dp_rule_block *block;
+	size_t cpus;
+	int r;
+
+	if (slots > DP_RULE_SLOTS)
+		return -EINVAL;
+	r = alloc_values(sizeof(*block), &values, &cpus);
+	if (r)
+		return r;
+	block = values;
+	memset(ret, 0, slots * sizeof(*ret));
+	for (uint32_t slot = 0; slot < slots; slot++) {
+		uint32_t key = slot / DP_RULE_BLOCK, in_block = slot % DP_RULE_BLOCK;
+
+		if (!in_block)
+			r = bpf_map_lookup_elem(l->rule_counters, &key, values);
+		if (r)
+			return r;
+		for (size_t cpu = 0; cpu < cpus; cpu++)
+			add(&ret[slot], &block[cpu].count[in_block]);
+	}
+	return 0;
+}
+
+int counters_chain(const struct loader *l, uint32_t slot, struct dp_chain_counters *ret)
+{
+	_cleanup_free_ void *values = NULL;
+	const struct dp_chain_counters *part;
+	struct dp_chain_counters sum = {};
+	size_t cpus;
+	int r;
+
+	if (slot >= DP_CHAIN_SLOTS)
+		return -EINVAL;
+	r = alloc_values(sizeof(*part), &values, &cpus);
+	if (r)
+		return r;
+	r = bpf_map_lookup_elem(l->chain_counters, &slot, values);
+	if (r)
+		return r;
+	part = values;
+	for (size_t cpu = 0; cpu < cpus; cpu++) {
+		add(&sum.received, &part[cpu].received);
+		add(&sum.audit_truncated, &part[cpu].audit_truncated);
+		for (size_t i = 0; i < DP_REASON_MAX; i++)
+			add(&sum.reason[i], &part[cpu].reason[i]);
+	}
+	*ret = sum;
+	return 0;
+}
+
+int counters_clear_rule(const struct loader *l, uint32_t slot)
+{
+	uint32_t key = slot / DP_RULE_BLOCK, in_block = slot % DP_RULE_BLOCK;
+	_cleanup_free_ void *values = NULL;
+	struct dp_rule_block *block;
+	bool dirty = false;
+	size_t cpus;
+	int r;
+
+	if (slot >= DP_RULE_SLOTS)
+		return -EINVAL;
+	r = alloc_values(sizeof(*block), &values, &cpus);
+	if (r)
+		return r;
+	r = bpf_map_lookup_elem(l->rule_counters, &key, values);
+	if (r)
+		return r;
+	block = values;
+	for (size_t cpu = 0; cpu < cpus; cpu++) {
+		struct dp_count *count = &block[cpu].count[in_block];
+
+		dirty |= count->packets || count->bytes;
+		*count = (struct dp_count){};
+	}
+	return dirty ? bpf_map_update_elem(l->rule_counters, &key, values, BPF_EXIST) : 0;
+}
+
+int counters_clear_chain(const struct loader *l, uint32_t slot)
+{
+	_cleanup_free_ void *values = NULL;
+	size_t cpus;
+	int r;
+
+	if (slot >= DP_CHAIN_SLOTS)
+		return -EINVAL;
+	r = alloc_values(sizeof(struct dp_chain_counters), &values, &cpus);
+	if (r)
+		return r;
+	return bpf_map_update_elem(l->chain_counters, &slot, values, BPF_EXIST);
+}

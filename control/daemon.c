@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See daemon.h: how the daemon starts, what wakes it up, and how it stops. */
+#include "daemon.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <systemd/sd-daemon.h>
+#include <systemd/sd-event.h>
+
+#include "api.h"
+#include "fail.h"
+#include "install.h"
+#include "loader_pins.h"
+#include "log.h"
+#include "options.h"
+#include "routes.h"
+#include "state.h"
+
+/* ---- devices ------------------------------------------------------------------------------------------- */
+
+static bool is_wanted(const struct attach_wants *wants, uint32_t ifindex)
+{
+	for (size_t i = 0; i < wants->count; i++) {
+		if (wants->at[i].dev.ifindex == ifindex)
+			return true;
+	}
+	return false;
+}
+
+char *daemon_attach_failures(const struct daemon *d, const struct attach_wants *wants)
+{
+	const struct attach_states *states = attach_states(d->attach);
+	char *text = NULL;
+
+	for (size_t i = 0; i < states->count; i++) {
+		const struct attach_state *s = &states->at[i];
+		char *longer = NULL;
+
+		if (!s->failed || !is_wanted(wants, s->dev.ifindex))
+			continue;
+		if (asprintf(&longer, "%s%s%s of %s: %s", text ? text : "", text ? "; " : "",
+			     s->dir == DP_INGRESS ? "ingress" : "egress", s->dev.name,
+			     s->why ? s->why : "no reason given") < 0)
+			return text;
+		free(text);
+		text = longer;
+	}
+	return text;
+}
+
+/* Says text unless it was the last thing said; *said remembers it. */
+static void say_once(char **said, char *text, const char *after)
+{
+	if (text && *text && (!*said || strcmp(*said, text) != 0))
+		log_warning("attach: %s%s", text, after);
+	free(*said);
+	*said = text;
+}
+
+int daemon_refresh_devices(struct daemon *d, char **ret_why)
+{
+	struct netif_devs devs = {};
+	struct attach_wants wants = {};
+	char *doubts = NULL;
+	int r;
+
+	/* Without names there is nothing to compare with: what is attached stays. */
+	if (!d->running || d->running->nameless)
+		return 0;
+	r = netif_list(d->netif, &devs);
+	if (!r)
+		r = wants_compute(d->running, &d->overrides, &devs, &wants, &doubts);
+	if (!r)
+		r = attach_set_zones(d->attach, loader_active_bank(d->loader), &wants);
+	if (!r)
+		r = attach_reconcile(d->attach, &wants);
+	if (r < 0)
+		r = fail(ret_why, r, "devices cannot be looked at: %s", strerrordesc_np(-r));
+	if (!r) {
+		say_once(&d->doubts, TAKE_PTR(doubts), "; name it in one of them");
+		say_once(&d->failures, daemon_attach_failures(d, &wants),
+			 "; it is NOT filtered, 'penstock status' shows it");
+	}
+	free(doubts);
+	vec_done(&wants);
+	vec_done(&devs);
+	return r;
+}
+
+static void on_devices(void *ctx, bool resync)
+{
+	_cleanup_free_ char *why = NULL;
+	struct daemon *d = ctx;
+	int r;
+
+	if (resync)
+		log_warning("netif: events were lost (%" PRIu64 " times so far); all devices are "
+			    "looked at again",
+			    netif_overruns(d->netif));
+	r = daemon_refresh_devices(d, &why);
+	if (r < 0)
+		log_error("attach: %s; the next change of a device tries again",
+			  why ? why : strerrordesc_np(-r));
+}
+
+/* ---- ready, and not any more --------------------------------------------------------------------------- */
+
+/*
+ * Whoever reads our output would wait for its end for ever. A log in a file goes on, a terminal or a pipe
+ * is left alone.
+ */
+static void leave_terminal(void)
+{
+	_cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	struct stat st;
+
+	if (null < 0)
+		return;
+	(void)dup2(null, STDIN_FILENO); /* all three are open: cannot fail */
+	(void)dup2(null, STDOUT_FILENO);
+	if (fstat(STDERR_FILENO, &st) == 0 && S_ISREG(st.st_mode))
+		return;
+	log_to_syslog();
+	(void)dup2(null, STDERR_FILENO);
+}
+
+static void tell_parent(struct daemon *d, int status)
+{
+	unsigned char byte = (unsigned char)status;
+
+	if (d->tell_parent < 0)
+		return;
+	if (status == EXIT_SUCCESS)
+		leave_terminal();
+	(void)!write(d->tell_parent, &byte, 1); /* a parent that is gone needs no answer */
+	closep(&d->tell_parent);
+}
+
+static void stop(struct daemon *d, int status)
+{
+	if (d->stopping)
+		return;
+	d->stopping = true;
+	d->status = status;
+	(void)sd_notify(0, "STOPPING=1");
+	(void)sd_event_exit(d->event, 0); /* the loop is running: cannot fail */
+}
+
+void daemon_started(struct daemon *d, bool good)
+{
+	int r;
+
+	if (!good && !d->running) {
+		stop(d, EXIT_FAILURE);
+		return;
+	}
+	r = api_serve(d->api);
+	if (r < 0) {
+		log_error("api: clients cannot be served: %s", strerrordesc_np(-r));
+		stop(d, EXIT_FAILURE);
+		return;
+	}
+	d->ready = true;
+	(void)sd_notify(0, good ? "READY=1\nSTATUS=enforcing"
+				: "READY=1\nSTATUS=degraded: the policy file was refused");
+	log_info("daemon: ready; %s", d->running ? "a policy is enforced" : "no policy yet");
+	tell_parent(d, EXIT_SUCCESS);
+}
+
+void daemon_changed(struct daemon *d)
+{
+	if (!d->reload_wanted || d->stopping || d->changing)
+		return;
+	d->reload_wanted = false;
+	daemon_reload(d);
+}
+
+static int on_stop_signal(sd_event_source *s, const struct signalfd_siginfo *si, void *ctx)
+{
+	(void)s;
+	log_info("daemon: signal %u from pid %u; stopping, what is attached stays", si->ssi_signo,
+		 si->ssi_pid);
+	stop(ctx, EXIT_SUCCESS);
+	return 0;
+}
+
+/* A thousand of them during an apply are one: the file is read after the last. */
+static int on_reload_signal(sd_event_source *s, const struct signalfd_siginfo *si, void *ctx)
+{
+	struct daemon *d = ctx;
+
+	(void)s, (void)si;
+	if (!d->options->policy) {
+		log_warning("daemon: SIGHUP: there is no --policy to read again");
+		return 0;
+	}
+	d->reload_wanted = true;
+	daemon_changed(d);
+	return 0;
+}
+
+/* ---- what was there before us -------------------------------------------------------------------------- */
+
+/* Finds the names of the policy that the kernel enforces. */
+static int adopt(struct daemon *d, char **ret_why)
+{
+	struct dp_bank_header header;
+	char digest[DIGEST_TEXT];
+	int r;
+
+	if (!loader_bank_header(d->loader, loader_active_bank(d->loader), &header)) {
+		/* New maps, as after a reboot: numbers go on from what was saved. */
+		d->last_number = state_last_generation(d->state);
+		return 0;
+	}
+	d->last_number = header.generation;
+	digest_format(header.digest, digest);
+	r = state_find_generation(d->state, header.generation, header.digest, &d->running);
+	if (!r) {
+		log_info("daemon: adopted policy %s, generation %llu", digest, header.generation);
+		return 0;
+	}
+	log_error("state: names of policy %s, generation %llu: %s; it stays enforced, its "
+		  "rules have no names until the next apply",
+		  digest, header.generation, strerrordesc_np(-r));
+	r = generation_new_nameless(&d->running, &header);
+	return r < 0 ? fail(ret_why, r, "out of memory") : 0;
+}
+
+static int start_kernel_side(struct daemon *d, char **ret_why)
+{
+	static const char *const starts[] = { [LOADER_FRESH] = "loaded",
+					      [LOADER_ADOPTED] = "adopted",
+					      [LOADER_UPGRADED] = "loaded over an older build" };
+	int r = loader_new(&d->loader, d->options->pin_dir, ret_why);
+
+	if (r < 0)
+		return r;
+	log_info("loader: %s: programs %s", d->options->pin_dir, starts[d->loader->start]);
+	/* Who was killed after a flip did not wait for packets in the bank we write next. */
+	r = install_settle();
+	if (r < 0)
+		return fail(ret_why, r, "waiting for packets: %s", strerrordesc_np(-r));
+	r = attach_new(&d->attach, d->loader, d->options->clsact);
+	if (r < 0)
+		return fail(ret_why, r, "what is attached cannot be read: %s", strerrordesc_np(-r));
+	r = netif_new(&d->netif, d->event, on_devices, d);
+	if (r < 0)
+		return fail(ret_why, r, "devices cannot be watched: %s", strerrordesc_np(-r));
+	return 0;
+}
+
+static int start_loop(struct daemon *d, char **ret_why)
+{
+	int r = sd_event_new(&d->event);
+
+	if (r >= 0)
+		r = sd_event_add_signal(d->event, NULL, SIGTERM, on_stop_signal, d);
+	if (r >= 0)
+		r = sd_event_add_signal(d->event, NULL, SIGINT, on_stop_signal, d);
+	if (r >= 0)
+		r = sd_event_add_signal(d->event, NULL, SIGHUP, on_reload_signal, d);
+	if (r >= 0)
+		r = sd_event_set_watchdog(d->event, true);
+	if (r >= 0)
+		r = worker_new(&d->worker, d->event);
+	return r < 0 ? fail(ret_why, r, "the event loop: %s", strerrordesc_np(-r)) : 0;
+}
+
+static int start(struct daemon *d, char **ret_why)
+{
+	const struct api_user user = { .routes = routes, .ctx = d };
+	int r = start_loop(d, ret_why);
+
+	if (!r)
+		r = state_open(&d->state, d->options->state_dir, ret_why);
+	if (!r)
+		r = api_new(&d->api, d->event, d->options->run_dir, &user, ret_why);
+	if (!r)
+		r = start_kernel_side(d, ret_why);
+	if (!r)
+		r = adopt(d, ret_why);
+	if (r < 0)
+		return r;
+	r = overrides_load(&d->overrides, d->state);
+	if (r < 0)
+		log_warning("state: overrides: %s; they are forgotten", strerrordesc_np(-r));
+	return daemon_refresh_devices(d, ret_why);
+}
+
+/* A start that failed leaves nothing behind where it found nothing. */
+static void unpin_unused(const struct daemon *d)
+{
+	if (!d->loader || d->loader->start != LOADER_FRESH || d->running || !d->status)
+		return;
+	pins_clear(d->loader->pin_dir, PINS_PROGS);
+	pins_clear(d->loader->pin_dir, PINS_MAPS);
+}
+
+/* Everybody who waits is answered, then everything goes in the order of who uses whom. */
+static void done(struct daemon *d)
+{
+	d->stopping = true;
+	daemon_reload_cancel(d);
+	if (d->api)
+		api_stop(d->api);
+	apply_cancel_all(d);
+	worker_free(&d->worker);
+	api_free(&d->api);
+	explain_free(&d->explain);
+	netif_free(&d->netif);
+	attach_free(&d->attach);
+	unpin_unused(d);
+	generation_free(&d->running);
+	loader_free(&d->loader);
+	state_free(&d->state);
+	vec_done(&d->overrides);
+	free(d->doubts);
+	free(d->failures);
+	sd_event_unref(d->event);
+	tell_parent(d, d->status);
+}
+
+static void block_signals(void)
+{
+	sigset_t ours;
+
+	sigemptyset(&ours);
+	sigaddset(&ours, SIGTERM);
+	sigaddset(&ours, SIGINT);
+	sigaddset(&ours, SIGHUP);
+	(void)sigprocmask(SIG_BLOCK, &ours, NULL); /* the set is valid: cannot fail */
+	(void)signal(SIGPIPE, SIG_IGN);
+}
+
+int daemon_run(const struct options *options, int parent)
+{
+	struct daemon d = { .options = options, .tell_parent = parent };
+	_cleanup_free_ char *why = NULL;
+	int r;
+
+	block_signals();
+	r = start(&d, &why);
+	if (r < 0) {
+		log_error("daemon: start failed: %s", why ? why : strerrordesc_np(-r));
+		d.status = EXIT_FAILURE;
+		done(&d);
+		return d.status;
+	}
+	if (options->policy)
+		daemon_reload(&d);
+	else
+		daemon_started(&d, true);
+	r = d.stopping ? 0 : sd_event_loop(d.event);
+	if (r < 0) {
+		log_error("daemon: the loop ended: %s", strerrordesc_np(-r));
+		d.status = EXIT_FAILURE;
+	}
+	done(&d);
+	return d.status;
+}

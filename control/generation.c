@@ -1,0 +1,457 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * See generation.h. The manifest comes from a child that read hostile text, or from disk: everything is
+ * checked before it is used as a number or an index.
+ */
+#include "generation.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+#include "fail.h"
+#include "jsonobj.h"
+
+static const char *const hooks[] = {
+	[MODEL_HOOK_AUTO] = "auto",
+	[MODEL_HOOK_XDP] = "xdp",
+	[MODEL_HOOK_XDP_GENERIC] = "xdp-generic",
+	[MODEL_HOOK_TC] = "tc",
+};
+
+void digest_format(const uint8_t digest[static 16], char text[static DIGEST_TEXT])
+{
+	for (size_t i = 0; i < 16; i++)
+		(void)snprintf(text + 2 * i, 3, "%02x", digest[i]); /* always fits */
+}
+
+static bool digest_parse(const char *text, uint8_t ret[static 16])
+{
+	if (!text || strlen(text) != 32)
+		return false;
+	for (size_t i = 0; i < 16; i++) {
+		unsigned int byte;
+
+		if (sscanf(text + 2 * i, "%2x", &byte) != 1)
+			return false;
+		ret[i] = (uint8_t)byte;
+	}
+	return true;
+}
+
+/* A member that must be a text; NULL, too, when there is no memory for the copy. */
+static const char *copy_text(struct generation *g, struct json_object *from, const char *key)
+{
+	const char *text = json_text(from, key);
+
+	return text ? arena_strndup(&g->arena, text, strlen(text)) : NULL;
+}
+
+static int index_of(const char *text, const char *const names[], size_t count)
+{
+	for (size_t i = 0; text && i < count; i++) {
+		if (!strcmp(names[i], text))
+			return (int)i;
+	}
+	return -EBADMSG;
+}
+
+static int read_verdict(const char *text, enum dp_verdict *ret)
+{
+	static const char *const names[] = { [DP_PASS] = "pass", [DP_DROP] = "drop" };
+	int i = index_of(text, names, 2);
+
+	if (i < 0)
+		return i;
+	*ret = (enum dp_verdict)i;
+	return 0;
+}
+
+static int read_zone(struct generation *g, struct json_object *json)
+{
+	struct json_object *devs = json_member(json, "devs", json_type_array);
+	int hook = index_of(json_text(json, "hook"), hooks, sizeof(hooks) / sizeof(*hooks));
+	struct generation_zone z = { .name = copy_text(g, json, "name") };
+	int r = 0;
+
+	if (!z.name || !devs || hook < 0)
+		return -EBADMSG;
+	z.hook = (enum model_hook)hook;
+	for (size_t i = 0; !r && i < json_object_array_length(devs); i++) {
+		const char *dev = json_object_get_string(json_object_array_get_idx(devs, i));
+
+		dev = dev ? arena_strndup(&g->arena, dev, strlen(dev)) : NULL;
+		r = dev ? vec_push(&z.devs, dev) : -EBADMSG;
+	}
+	if (!r)
+		r = vec_push(&g->zones, z);
+	if (r < 0)
+		vec_done(&z.devs);
+	return r;
+}
+
+static int read_rule(struct generation *g, struct generation_chain *c, struct json_object *json)
+{
+	const char *mode = json_text(json, "mode");
+	struct generation_rule rule = { .id = copy_text(g, json, "id"),
+					.source = copy_text(g, json, "source") };
+	int r = read_verdict(json_text(json, "do"), &rule.verdict);
+
+	if (r < 0 || !rule.id || !rule.source || !mode)
+		return -EBADMSG;
+	rule.audit = !strcmp(mode, "audit");
+	return vec_push(&c->rules, rule);
+}
+
+static int read_rules(struct generation *g, struct generation_chain *c, struct json_object *json)
+{
+	struct json_object *rules = json_member(json, "rules", json_type_array);
+	int r = 0;
+
+	if (!rules || json_object_array_length(rules) >= DP_RULE_SLOTS)
+		return -EBADMSG;
+	for (size_t i = 0; !r && i < json_object_array_length(rules); i++)
+		r = read_rule(g, c, json_object_array_get_idx(rules, i));
+	return r;
+}
+
+/* What a chain is, rules apart. The zone is named, and numbered by its place in `zones`. */
+static int read_chain_head(struct generation *g, struct generation_chain *c,
+			   struct json_object *json)
+{
+	static const char *const dirs[] = { [DP_INGRESS] = "ingress", [DP_EGRESS] = "egress" };
+	const char *zone = json_text(json, "zone");
+	int dir = index_of(json_text(json, "dir"), dirs, DP_DIR_COUNT);
+
+	*c = (struct generation_chain){ .name = copy_text(g, json, "name"),
+					.source = copy_text(g, json, "source") };
+	if (!c->name || !c->source || !zone || dir < 0)
+		return -EBADMSG;
+	c->dir = (enum dp_dir)dir;
+	for (size_t i = 0; i < g->zones.count; i++) {
+		if (strcmp(g->zones.at[i].name, zone) != 0)
+			continue;
+		c->zone = (uint8_t)(i + 1);
+		c->zone_name = g->zones.at[i].name;
+		if (g->zones.at[i].chain[dir])
+			return -EBADMSG;
+		g->zones.at[i].chain[dir] = true;
+	}
+	return c->zone ? read_verdict(json_text(json, "default"), &c->verdict) : -EBADMSG;
+}
+
+static int read_chain(struct generation *g, struct json_object *json)
+{
+	struct generation_chain c;
+	int r = read_chain_head(g, &c, json);
+
+	if (!r)
+		r = read_rules(g, &c, json);
+	if (!r)
+		r = vec_push(&g->chains, c);
+	if (r < 0)
+		vec_done(&c.rules);
+	return r;
+}
+
+static int read_manifest(struct generation *g)
+{
+	struct json_object *zones = json_member(g->manifest, "zones", json_type_array);
+	struct json_object *chains = json_member(g->manifest, "chains", json_type_array);
+	int r = 0;
+
+	g->file = copy_text(g, g->manifest, "file");
+	if (!g->file || !zones || !chains || json_object_array_length(zones) > DP_ZONE_MAX)
+		return -EBADMSG;
+	for (size_t i = 0; !r && i < json_object_array_length(zones); i++)
+		r = read_zone(g, json_object_array_get_idx(zones, i));
+	for (size_t i = 0; !r && i < json_object_array_length(chains); i++)
+		r = read_chain(g, json_object_array_get_idx(chains, i));
+	return r;
+}
+
+int generation_new(struct generation **ret, struct json_object *manifest, char **ret_why)
+{
+	struct generation *g = calloc(1, sizeof(*g));
+	int r;
+
+	if (!g) {
+		json_object_put(manifest);
+		return -ENOMEM;
+	}
+	g->manifest = manifest;
+	g->applied_at = "";
+	g->dir = "";
+	slot_table_init(&g->rules_table, DP_RULE_SLOTS, true);
+	slot_table_init(&g->chains_table, DP_CHAIN_SLOTS, true);
+	r = read_manifest(g);
+	if (r < 0) {
+		generation_free(&g);
+		(void)fail(ret_why, r, "the manifest of the policy cannot be read");
+		return r;
+	}
+	*ret = g;
+	return 0;
+}
+
+int generation_new_nameless(struct generation **ret, const struct dp_bank_header *header)
+{
+	struct generation *g = calloc(1, sizeof(*g));
+
+	if (!g)
+		return -ENOMEM;
+	g->number = header->generation;
+	g->lines = header->lines;
+	memcpy(g->digest, header->digest, sizeof(g->digest));
+	g->nameless = true;
+	g->file = g->dir = g->applied_at = "";
+	slot_table_init(&g->rules_table, DP_RULE_SLOTS, false);
+	slot_table_init(&g->chains_table, DP_CHAIN_SLOTS, false);
+	*ret = g;
+	return 0;
+}
+
+void generation_free(struct generation **at)
+{
+	struct generation *g = *at;
+
+	if (!g)
+		return;
+	for (size_t i = 0; i < g->zones.count; i++)
+		vec_done(&g->zones.at[i].devs);
+	vec_done(&g->zones);
+	for (size_t i = 0; i < g->chains.count; i++)
+		vec_done(&g->chains.at[i].rules);
+	vec_done(&g->chains);
+	slot_table_done(&g->rules_table);
+	slot_table_done(&g->chains_table);
+	json_put(&g->manifest);
+	arena_done(&g->arena);
+	free(g);
+	*at = NULL;
+}
+
+int generation_describe(struct generation *g, const char *file, const char *dir,
+			const char *applied_at)
+{
+	g->file = arena_strndup(&g->arena, file, strlen(file));
+	g->dir = arena_strndup(&g->arena, dir, strlen(dir));
+	g->applied_at = arena_strndup(&g->arena, applied_at, strlen(applied_at));
+	return g->file && g->dir && g->applied_at ? 0 : -ENOMEM;
+}
+
+const struct generation_zone *generation_zone(const struct generation *g, const char *name)
+{
+	for (size_t i = 0; g && i < g->zones.count; i++) {
+		if (!strcmp(g->zones.at[i].name, name))
+			return &g->zones.at[i];
+	}
+	return NULL;
+}
+
+const struct generation_chain *generation_chain(const struct generation *g, uint8_t zone,
+						enum dp_dir dir)
+{
+	for (size_t i = 0; g && i < g->chains.count; i++) {
+		if (g->chains.at[i].zone == zone && g->chains.at[i].dir == dir)
+			return &g->chains.at[i];
+	}
+	return NULL;
+}
+
+bool generation_same_names(const struct generation *a, const struct generation *b)
+{
+	return json_object_equal(a->manifest, b->manifest) && !strcmp(a->file, b->file) &&
+	       !strcmp(a->dir, b->dir);
+}
+
+/* ---- on disk ------------------------------------------------------------------------------------- */
+
+struct json_object *generation_to_json(const struct generation *g)
+{
+	struct json_object *json = json_object_new_object();
+	char digest[DIGEST_TEXT];
+
+	digest_format(g->digest, digest);
+	json_add_u64(json, "schema", 1);
+	json_add_u64(json, "generation", g->number);
+	json_add_text(json, "digest", digest);
+	json_add_u64(json, "lines", g->lines);
+	json_add_text(json, "file", g->file);
+	json_add_text(json, "dir", g->dir);
+	json_add_text(json, "applied_at", g->applied_at);
+	json_add(json, "rule_slots", slot_table_to_json(&g->rules_table));
+	json_add(json, "chain_slots", slot_table_to_json(&g->chains_table));
+	json_add(json, "manifest", json_object_get(g->manifest));
+	return json;
+}
+
+/* The slots of the names in the tables; a name without one is a file that contradicts itself. */
+static int look_up_slots(struct generation *g)
+{
+	for (size_t i = 0; i < g->chains.count; i++) {
+		struct generation_chain *c = &g->chains.at[i];
+
+		c->slot = slot_table_find(&g->chains_table, c->name, "");
+		c->default_slot = slot_table_find(&g->rules_table, c->name, "default");
+		if (!c->slot || !c->default_slot)
+			return -EBADMSG;
+		for (size_t k = 0; k < c->rules.count; k++) {
+			struct generation_rule *rule = &c->rules.at[k];
+
+			rule->slot = slot_table_find(&g->rules_table, c->name, rule->id);
+			if (!rule->slot)
+				return -EBADMSG;
+		}
+	}
+	return 0;
+}
+
+static int read_saved(struct generation *g, struct json_object *json)
+{
+	const char *file = json_text(json, "file"), *dir = json_text(json, "dir");
+	const char *applied_at = json_text(json, "applied_at");
+	int r;
+
+	g->number = json_object_get_uint64(json_object_object_get(json, "generation"));
+	g->lines = (uint32_t)json_object_get_uint64(json_object_object_get(json, "lines"));
+	if (!digest_parse(json_text(json, "digest"), g->digest) || !file || !dir || !applied_at)
+		return -EBADMSG;
+	r = generation_describe(g, file, dir, applied_at);
+	if (!r)
+		r = slot_table_from_json(&g->rules_table,
+					 json_object_object_get(json, "rule_slots"));
+	if (!r)
+		r = slot_table_from_json(&g->chains_table,
+					 json_object_object_get(json, "chain_slots"));
+	return r < 0 ? r : look_up_slots(g);
+}
+
+int generation_from_json(struct generation **ret, struct json_object *json)
+{
+	struct json_object *manifest = json_member(json, "manifest", json_type_object);
+	_cleanup_free_ char *why = NULL;
+	struct generation *g = NULL;
+	int r;
+
+	if (!manifest)
+		return -EBADMSG;
+	r = generation_new(&g, json_object_get(manifest), &why);
+	if (!r)
+		r = read_saved(g, json);
+	if (r) {
+		generation_free(&g);
+		return r;
+	}
+	*ret = g;
+	return 0;
+}
+
+/* ---- slots and the image --------------------------------------------------------------------------- */
+
+static int assign_rules(struct generation *g, const struct slot_table *last,
+			struct slot_list *ret_clear)
+{
+	struct slot_names names = {};
+	struct slot_table next;
+	int r = 0;
+
+	for (size_t i = 0; !r && i < g->chains.count; i++) {
+		const struct generation_chain *c = &g->chains.at[i];
+
+		r = vec_push(&names, (struct slot_name){ c->name, "default" });
+		for (size_t k = 0; !r && k < c->rules.count; k++)
+			r = vec_push(&names, (struct slot_name){ c->name, c->rules.at[k].id });
+	}
+	if (!r)
+		r = slot_table_next(last, &names, g->number, &next, ret_clear);
+	vec_done(&names);
+	if (r < 0)
+		return r;
+	slot_table_done(&g->rules_table);
+	g->rules_table = next;
+	return 0;
+}
+
+static int assign_chains(struct generation *g, const struct slot_table *last,
+			 struct slot_list *ret_clear)
+{
+	struct slot_names names = {};
+	struct slot_table next;
+	int r = 0;
+
+	for (size_t i = 0; !r && i < g->chains.count; i++)
+		r = vec_push(&names, (struct slot_name){ g->chains.at[i].name, "" });
+	if (!r)
+		r = slot_table_next(last, &names, g->number, &next, ret_clear);
+	vec_done(&names);
+	if (r < 0)
+		return r;
+	slot_table_done(&g->chains_table);
+	g->chains_table = next;
+	return 0;
+}
+
+int generation_assign(struct generation *g, const struct generation *last, uint64_t number,
+		      struct generation_clear *ret_clear, char **ret_why)
+{
+	int r;
+
+	g->number = number;
+	r = assign_rules(g, last ? &last->rules_table : &g->rules_table, &ret_clear->rules);
+	if (r == -ENOSPC)
+		return fail(ret_why, r,
+			    "counters of rules: no free slot: the running and the new policy "
+			    "together have more than %u rules; apply a smaller one first",
+			    DP_RULE_SLOTS - 1);
+	if (!r)
+		r = assign_chains(g, last ? &last->chains_table : &g->chains_table,
+				  &ret_clear->chains);
+	if (r == -ENOSPC)
+		return fail(ret_why, r,
+			    "counters of chains: no free slot: the running and the new policy "
+			    "together have more than %u chains; apply a smaller one first",
+			    DP_CHAIN_SLOTS - 1);
+	if (!r)
+		r = look_up_slots(g);
+	return r < 0 ? fail(ret_why, r, "names of rules cannot be given counters") : 0;
+}
+
+static int patch_chain(const struct generation_chain *c, struct dp_line *lines, uint32_t count)
+{
+	uint32_t at = DP_CHAIN_LINE(c->zone, c->dir);
+	size_t need = (c->rules.count + DP_RULES_PER_LINE - 1) / DP_RULES_PER_LINE;
+	struct dp_chain *chain;
+	struct dp_rule *rules;
+
+	if (at + 2 > count)
+		return -EBADMSG;
+	chain = (struct dp_chain *)&lines[at];
+	if (!(chain->flags & DP_CHAIN_PRESENT) || chain->rules > count ||
+	    need > count - chain->rules)
+		return -EBADMSG;
+	chain->counter = c->slot;
+	chain->default_counter = c->default_slot;
+	rules = (struct dp_rule *)&lines[chain->rules];
+	for (size_t i = 0; i < c->rules.count; i++)
+		rules[i].counter = c->rules.at[i].slot;
+	return 0;
+}
+
+int generation_patch(const struct generation *g, struct dp_line *lines, uint32_t count,
+		     char **ret_why)
+{
+	struct dp_bank_header *header = (struct dp_bank_header *)lines;
+
+	if (!count || header->magic != DP_BANK_MAGIC || header->abi_version != DP_ABI_VERSION ||
+	    header->lines != count)
+		return fail(ret_why, -EBADMSG, "the image of the policy has no valid header");
+	header->generation = g->number;
+	for (size_t i = 0; i < g->chains.count; i++) {
+		int r = patch_chain(&g->chains.at[i], lines, count);
+
+		if (r < 0)
+			return fail(ret_why, r,
+				    "the image of the policy does not fit its manifest");
+	}
+	return 0;
+}

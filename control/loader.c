@@ -1,0 +1,526 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is pinned decides how a start goes:
+ *   nothing, or half of it and nothing attached   load, pin everything, write meta last (FRESH)
+ *   all maps, meta of this build, all programs    use them as they are (ADOPTED)
+ *   all maps, anything else in progs/ or meta     load with these maps, replace the programs (UPGRADED)
+ *   maps that disagree with the object            refuse, change nothing
+ * A complete meta is the mark of a finished first start. The skeleton lives only while this runs: what is
+ * kept are descriptors.
+ */
+#include "loader.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <xxhash.h>
+
+#include "loader_log.h"
+#include "loader_pins.h"
+#include "penstock.skel.h"
+
+#define COUNT_OF(a) (sizeof(a) / sizeof(*(a)))
+
+struct named_fd {
+	const char *name;
+	size_t offset; /* in struct loader */
+};
+
+/* meta first: a word about the version explains all other differences. */
+static const struct named_fd maps[] = {
+	{ "meta", offsetof(struct loader, meta) },
+	{ "ctl", offsetof(struct loader, ctl) },
+	{ "banks", offsetof(struct loader, banks) },
+	{ "near", offsetof(struct loader, near) },
+	{ "devs", offsetof(struct loader, devs) },
+	{ "rule_counters", offsetof(struct loader, rule_counters) },
+	{ "chain_counters", offsetof(struct loader, chain_counters) },
+};
+
+static const struct named_fd progs[] = {
+	{ "xdp_ingress", offsetof(struct loader, prog[LOADER_XDP_INGRESS]) },
+	{ "tc_ingress", offsetof(struct loader, prog[LOADER_TC_INGRESS]) },
+	{ "tc_egress", offsetof(struct loader, prog[LOADER_TC_EGRESS]) },
+};
+_Static_assert(COUNT_OF(progs) == LOADER_PROG_COUNT, "every program has its pin");
+
+static const char *const bank_pins[DP_BANKS] = { "bank-0", "bank-1" };
+
+static int *fd_of(struct loader *l, const struct named_fd *n)
+{
+	return (int *)((char *)l + n->offset);
+}
+
+static void skelp(struct penstock **skel)
+{
+	if (*skel)
+		penstock__destroy(*skel);
+	*skel = NULL;
+}
+
+static void close_all(struct loader *l, const struct named_fd *table, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		closep(fd_of(l, &table[i]));
+}
+
+void loader_free(struct loader **at)
+{
+	struct loader *l = *at;
+
+	if (!l)
+		return;
+	if (l->ctl_page)
+		(void)munmap(l->ctl_page,
+			     sizeof(*l->ctl_page)); /* the kernel rounds up to the page */
+	close_all(l, maps, COUNT_OF(maps));
+	close_all(l, progs, COUNT_OF(progs));
+	for (unsigned int i = 0; i < DP_BANKS; i++)
+		closep(&l->bank[i]);
+	free(l->pin_dir);
+	free(l);
+	*at = NULL;
+}
+
+static struct loader *loader_empty(const char *pin_dir)
+{
+	_cleanup_(loader_free) struct loader *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return NULL;
+	for (size_t i = 0; i < COUNT_OF(maps); i++)
+		*fd_of(l, &maps[i]) = -1;
+	for (size_t i = 0; i < COUNT_OF(progs); i++)
+		*fd_of(l, &progs[i]) = -1;
+	for (unsigned int i = 0; i < DP_BANKS; i++)
+		l->bank[i] = -1;
+	l->pin_dir = strdup(pin_dir);
+	return l->pin_dir ? TAKE_PTR(l) : NULL;
+}
+
+void loader_build(uint8_t ret[16])
+{
+	XXH128_canonical_t canonical;
+	XXH128_hash_t hash;
+	const void *bytes;
+	size_t len;
+
+	bytes = penstock__elf_bytes(&len);
+	hash = XXH3_128bits(bytes, len);
+	XXH128_canonicalFromHash(&canonical, hash);
+	memcpy(ret, canonical.digest, 16);
+}
+
+/* ---- what is pinned ------------------------------------------------------------------------------ */
+
+/* Opens the pins of a table; ret_found counts them. */
+static int open_pins(struct loader *l, const char *sub, const struct named_fd *table, size_t count,
+		     size_t *ret_found, char **ret_why)
+{
+	*ret_found = 0;
+	for (size_t i = 0; i < count; i++) {
+		int fd = pins_open(l->pin_dir, sub, table[i].name);
+
+		if (fd == -ENOENT)
+			continue;
+		if (fd < 0) {
+			loader_say(ret_why, "cannot open %s/%s/%s: %s", l->pin_dir, sub,
+				   table[i].name, strerror(-fd));
+			return fd;
+		}
+		*fd_of(l, &table[i]) = fd;
+		++*ret_found;
+	}
+	return 0;
+}
+
+struct layout {
+	const char *map, *what;
+	uint32_t pinned, built;
+};
+
+static int same_layout(const struct layout *rows, size_t count, char **ret_why)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (rows[i].pinned == rows[i].built)
+			continue;
+		loader_say(ret_why, "pinned map '%s' has %s %u, this build wants %u", rows[i].map,
+			   rows[i].what, rows[i].pinned, rows[i].built);
+		return -EPROTO;
+	}
+	return 0;
+}
+
+static int map_info(int fd, struct bpf_map_info *ret)
+{
+	uint32_t len = sizeof(*ret);
+
+	*ret = (struct bpf_map_info){};
+	return bpf_obj_get_info_by_fd(fd, ret, &len);
+}
+
+static int check_map(int fd, const struct bpf_map *built, const char *name, char **ret_why)
+{
+	struct bpf_map_info info;
+	int r = map_info(fd, &info);
+
+	if (r) {
+		loader_say(ret_why, "pin '%s' tells nothing of itself: %s", name, strerror(-r));
+		return r;
+	}
+	const struct layout rows[] = {
+		{ name, "type", info.type, bpf_map__type(built) },
+		{ name, "key size", info.key_size, bpf_map__key_size(built) },
+		{ name, "value size", info.value_size, bpf_map__value_size(built) },
+		{ name, "max_entries", info.max_entries, bpf_map__max_entries(built) },
+		{ name, "flags", info.map_flags, bpf_map__map_flags(built) },
+	};
+	return same_layout(rows, COUNT_OF(rows), ret_why);
+}
+
+/* An unfinished first start has no version yet; -ENODATA then. */
+static int read_meta(const struct loader *l, struct dp_meta *ret)
+{
+	struct bpf_map_info info;
+	uint32_t key = 0;
+	int r;
+
+	if (l->meta < 0)
+		return -ENODATA;
+	r = map_info(l->meta, &info);
+	if (r)
+		return r;
+	if (info.value_size != sizeof(*ret) || info.key_size != sizeof(key))
+		return 0; /* the comparison of layouts names it */
+	r = bpf_map_lookup_elem(l->meta, &key, ret);
+	if (r)
+		return r;
+	return ret->abi_version ? 0 : -ENODATA;
+}
+
+static int check_layouts(struct loader *l, const struct penstock *skel, const struct dp_meta *m,
+			 char **ret_why)
+{
+	const struct layout version = { "meta", "ABI version", m->abi_version, DP_ABI_VERSION };
+	int r = 0;
+
+	if (m->abi_version)
+		r = same_layout(&version, 1, ret_why);
+	for (size_t i = 0; !r && i < COUNT_OF(maps); i++)
+		r = check_map(*fd_of(l, &maps[i]),
+			      bpf_object__find_map_by_name(skel->obj, maps[i].name), maps[i].name,
+			      ret_why);
+	return r;
+}
+
+/*
+ * The map of a slot. A crash between a slot's change and its pin's leaves an older map pinned; that is
+ * always the inactive bank, which is simply built anew. The active one must be had.
+ */
+static int open_bank(const struct loader *l, unsigned int bank, bool active, char **ret_why)
+{
+	_cleanup_close_ int fd = pins_open(l->pin_dir, PINS_MAPS, bank_pins[bank]);
+	struct bpf_map_info info;
+	uint32_t id;
+	int r;
+
+	if (bpf_map_lookup_elem(l->banks, &bank, &id))
+		return -ENOENT;
+	if (fd >= 0 && !map_info(fd, &info) && info.id == id)
+		return TAKE_FD(fd);
+	r = bpf_map_get_fd_by_id(id);
+	if (r >= 0 || !active)
+		return r < 0 ? -ENOENT : r;
+	loader_say(ret_why,
+		   "the active policy's map %u is not pinned as '%s' and does not open: %s", id,
+		   bank_pins[bank], strerror(-r));
+	return -EPROTO;
+}
+
+static int open_banks(struct loader *l, const struct penstock *skel, char **ret_why)
+{
+	uint32_t built = bpf_map__value_size(bpf_map__inner_map(skel->maps.banks)), key = 0;
+	struct dp_ctl ctl;
+	int r;
+
+	r = bpf_map_lookup_elem(l->ctl, &key, &ctl);
+	for (unsigned int i = 0; !r && i < DP_BANKS; i++) {
+		struct bpf_map_info info;
+		int fd = open_bank(l, i, (ctl.active & DP_ACTIVE_BANK) == i, ret_why);
+
+		if (fd == -ENOENT)
+			continue;
+		if (fd < 0)
+			return fd;
+		l->bank[i] = fd;
+		r = map_info(fd, &info);
+		if (r)
+			return r;
+		const struct layout row = { bank_pins[i], "value size", info.value_size, built };
+
+		r = same_layout(&row, 1, ret_why);
+	}
+	return r;
+}
+
+/* ---- load and pin -------------------------------------------------------------------------------- */
+
+static int load(struct penstock *skel, char **ret_why)
+{
+	int r = penstock__load(skel);
+
+	if (r)
+		loader_say(ret_why, "the kernel refused the programs: %s: %s", strerror(-r),
+			   loader_log_tail());
+	return r;
+}
+
+/* The skeleton's descriptors go with it; ours stay. */
+static int keep_fd(int *to, int from)
+{
+	int fd = fcntl(from, F_DUPFD_CLOEXEC, 3);
+
+	if (fd < 0)
+		return -errno;
+	closep(to);
+	*to = fd;
+	return 0;
+}
+
+static int keep_progs(struct loader *l, const struct penstock *skel)
+{
+	int r = 0;
+
+	for (size_t i = 0; !r && i < COUNT_OF(progs); i++)
+		r = keep_fd(fd_of(l, &progs[i]), bpf_program__fd(bpf_object__find_program_by_name(
+							 skel->obj, progs[i].name)));
+	return r;
+}
+
+static int pin_table(struct loader *l, const char *sub, const struct named_fd *table, size_t count,
+		     char **ret_why)
+{
+	for (size_t i = 0; i < count; i++) {
+		int r = pins_replace(l->pin_dir, sub, table[i].name, *fd_of(l, &table[i]));
+
+		if (!r)
+			continue;
+		loader_say(ret_why, "cannot pin %s/%s/%s: %s", l->pin_dir, sub, table[i].name,
+			   strerror(-r));
+		return r;
+	}
+	return 0;
+}
+
+static int write_meta(const struct loader *l)
+{
+	struct dp_meta m = { .abi_version = DP_ABI_VERSION };
+	uint32_t key = 0;
+
+	loader_build(m.build);
+	return bpf_map_update_elem(l->meta, &key, &m, BPF_ANY);
+}
+
+static int start_fresh(struct loader *l, struct penstock *skel, char **ret_why)
+{
+	int r = load(skel, ret_why);
+
+	for (size_t i = 0; !r && i < COUNT_OF(maps); i++)
+		r = keep_fd(fd_of(l, &maps[i]),
+			    bpf_map__fd(bpf_object__find_map_by_name(skel->obj, maps[i].name)));
+	if (!r)
+		r = keep_progs(l, skel);
+	if (!r)
+		r = pin_table(l, PINS_MAPS, maps, COUNT_OF(maps), ret_why);
+	if (!r)
+		r = pin_table(l, PINS_PROGS, progs, COUNT_OF(progs), ret_why);
+	if (!r)
+		r = write_meta(l);
+	if (r) {
+		pins_clear(l->pin_dir, PINS_MAPS);
+		pins_clear(l->pin_dir, PINS_PROGS);
+	}
+	l->start = LOADER_FRESH;
+	return r;
+}
+
+/*
+ * Programs are replaced pin by pin and meta is written last: a crash in between is another upgrade.
+ * Attached programs stay the old ones until attach_reconcile() updates their links.
+ */
+static int start_upgraded(struct loader *l, struct penstock *skel, char **ret_why)
+{
+	int r = 0;
+
+	for (size_t i = 0; !r && i < COUNT_OF(maps); i++)
+		r = bpf_map__reuse_fd(bpf_object__find_map_by_name(skel->obj, maps[i].name),
+				      *fd_of(l, &maps[i]));
+	if (!r)
+		r = load(skel, ret_why);
+	if (!r)
+		r = keep_progs(l, skel);
+	if (!r)
+		r = pin_table(l, PINS_PROGS, progs, COUNT_OF(progs), ret_why);
+	if (!r)
+		r = write_meta(l);
+	l->start = LOADER_UPGRADED;
+	return r;
+}
+
+/* ---- the start ----------------------------------------------------------------------------------- */
+
+static int found_one(void *ctx, const char *name)
+{
+	(void)name; /* that there is one is enough */
+	*(bool *)ctx = true;
+	return 0;
+}
+
+/* Half of the maps, or none: no way to go on with, and no way to start over below attached programs. */
+static int start_over(struct loader *l, struct penstock *skel, size_t found, char **ret_why)
+{
+	bool attached = false;
+	int r = pins_each(l->pin_dir, PINS_LINKS, found_one, &attached);
+
+	if (r)
+		return r;
+	if (attached) {
+		loader_say(ret_why,
+			   "%s has %zu of %zu maps but programs are attached: they go on with maps "
+			   "that nobody can reach; remove %s/" PINS_LINKS " to detach them",
+			   l->pin_dir, found, COUNT_OF(maps), l->pin_dir);
+		return -EPROTO;
+	}
+	close_all(l, maps, COUNT_OF(maps));
+	pins_clear(l->pin_dir, PINS_MAPS);
+	pins_clear(l->pin_dir, PINS_PROGS);
+	return start_fresh(l, skel, ret_why);
+}
+
+static int start(struct loader *l, struct penstock *skel, char **ret_why)
+{
+	size_t found_maps, found_progs;
+	struct dp_meta meta = {};
+	uint8_t build[16];
+	int r;
+
+	r = open_pins(l, PINS_MAPS, maps, COUNT_OF(maps), &found_maps, ret_why);
+	if (r)
+		return r;
+	r = read_meta(l, &meta);
+	if (r == -ENODATA || (!r && found_maps < COUNT_OF(maps)))
+		return start_over(l, skel, found_maps, ret_why);
+	if (!r)
+		r = check_layouts(l, skel, &meta, ret_why);
+	if (!r)
+		r = open_banks(l, skel, ret_why);
+	if (r)
+		return r;
+	loader_build(build);
+	if (memcmp(build, meta.build, sizeof(build)) != 0)
+		return start_upgraded(l, skel, ret_why);
+	r = open_pins(l, PINS_PROGS, progs, COUNT_OF(progs), &found_progs, ret_why);
+	if (r)
+		return r;
+	if (found_progs < COUNT_OF(progs))
+		return start_upgraded(l, skel, ret_why);
+	l->start = LOADER_ADOPTED;
+	return 0;
+}
+
+static int map_ctl(struct loader *l)
+{
+	void *page =
+		mmap(NULL, sizeof(*l->ctl_page), PROT_READ | PROT_WRITE, MAP_SHARED, l->ctl, 0);
+
+	if (page == MAP_FAILED)
+		return -errno;
+	l->ctl_page = page;
+	return 0;
+}
+
+int loader_new(struct loader **ret, const char *pin_dir, char **ret_why)
+{
+	_cleanup_(loader_free) struct loader *l = NULL;
+	_cleanup_(skelp) struct penstock *skel = NULL;
+	int r;
+
+	*ret_why = NULL;
+	loader_log_begin();
+	l = loader_empty(pin_dir);
+	if (!l)
+		return -ENOMEM;
+	r = pins_prepare(pin_dir, ret_why);
+	if (r)
+		return r;
+	skel = penstock__open();
+	if (!skel) {
+		r = -errno;
+		loader_say(ret_why, "the embedded object does not open: %s", loader_log_tail());
+		return r;
+	}
+	l->bank_flags = bpf_map__map_flags(bpf_map__inner_map(skel->maps.banks));
+	r = start(l, skel, ret_why);
+	if (!r)
+		r = map_ctl(l);
+	if (r) {
+		loader_say(ret_why, "%s: %s", pin_dir, strerror(-r));
+		return r;
+	}
+	*ret = TAKE_PTR(l);
+	return 0;
+}
+
+/* ---- questions ----------------------------------------------------------------------------------- */
+
+unsigned int loader_active_bank(const struct loader *l)
+{
+	return __atomic_load_n(&l->ctl_page->active, __ATOMIC_ACQUIRE) & DP_ACTIVE_BANK;
+}
+
+bool loader_bank_header(const struct loader *l, unsigned int bank, struct dp_bank_header *ret)
+{
+	struct dp_page page;
+	uint32_t key = 0;
+
+	if (bank >= DP_BANKS || l->bank[bank] < 0 ||
+	    bpf_map_lookup_elem(l->bank[bank], &key, &page))
+		return false;
+	memcpy(ret, &page.line[0], sizeof(*ret));
+	return ret->magic == DP_BANK_MAGIC && ret->abi_version == DP_ABI_VERSION && ret->lines;
+}
+
+static uint64_t memlock_of(int fd)
+{
+	_cleanup_fclose_ FILE *info = NULL;
+	char path[64], line[128];
+	unsigned long long bytes;
+
+	if (fd < 0)
+		return 0;
+	(void)snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd); /* always fits */
+	info = fopen(path, "re");
+	while (info && fgets(line, sizeof(line), info)) {
+		if (sscanf(line, "memlock: %llu", &bytes) == 1)
+			return bytes;
+	}
+	return 0;
+}
+
+uint64_t loader_memory_bytes(const struct loader *l)
+{
+	const int fds[] = { l->meta, l->ctl,           l->banks,         l->near,
+			    l->devs, l->rule_counters, l->chain_counters };
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < COUNT_OF(fds); i++)
+		sum += memlock_of(fds[i]);
+	for (unsigned int i = 0; i < DP_BANKS; i++)
+		sum += memlock_of(l->bank[i]);
+	return sum;
+}

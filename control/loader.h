@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The programs and maps of one instance: loads the embedded object or adopts what is pinned. The only
+ * module, with explain, that knows the skeleton.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "abi.h"
+#include "cleanup.h"
+
+enum loader_prog {
+	LOADER_XDP_INGRESS,
+	LOADER_TC_INGRESS,
+	LOADER_TC_EGRESS,
+	LOADER_PROG_COUNT,
+};
+
+enum loader_start {
+	LOADER_FRESH,   /* nothing was pinned */
+	LOADER_ADOPTED, /* same build: the pinned programs and maps are used as they are */
+	LOADER_UPGRADED, /* same ABI, another build: maps kept, new programs; links are to be updated */
+};
+
+struct loader {
+	char *pin_dir; /* /sys/fs/bpf/penstock/INSTANCE, 0700; maps/, progs/ and links/ below it */
+	int prog[LOADER_PROG_COUNT];
+	int ctl, banks, near, devs, rule_counters, chain_counters, meta;
+	int bank[DP_BANKS]; /* inner maps as in the slots of banks, -1 for an empty slot; pinned too,
+				  * because opening a map by its id takes more than CAP_BPF */
+	uint32_t bank_flags;     /* of an inner map, from the template in the object */
+	struct dp_ctl *ctl_page; /* mapped */
+	enum loader_start start;
+};
+
+/*
+ * Opens, loads or adopts, and pins. Pinned maps of another ABI version, key or value size are refused
+ * with -EPROTO and a sentence in *ret_why (owned by the caller) that names the map and both values;
+ * nothing is changed then. Pins that a crash left half made are started over when nothing is attached,
+ * and refused when something is. A verifier refusal puts the last lines of its log into *ret_why.
+ */
+int loader_new(struct loader **ret, const char *pin_dir, char **ret_why) _must_check_;
+void loader_free(struct loader **l); /* leaves pins and links alone */
+
+unsigned int loader_active_bank(const struct loader *l);
+
+/*
+ * Header of a bank that holds a policy; false when the bank is empty, or was left half written. Not for
+ * the inactive bank while install_write() runs.
+ */
+bool loader_bank_header(const struct loader *l, unsigned int bank, struct dp_bank_header *ret);
+
+/* Digest of the embedded object, as in dp_meta. */
+void loader_build(uint8_t ret[16]);
+
+/* Bytes of kernel memory held by the maps, by bpf_map_info and fdinfo memlock. */
+uint64_t loader_memory_bytes(const struct loader *l);

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Two sockets: one is asked, one is told. An event says only that something changed; what is there is
+ * always read by a full dump, so a lost event costs a dump and nothing else.
+ */
+#include "netif.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <linux/pkt_sched.h>
+#include <linux/rtnetlink.h>
+#include <netlink/errno.h>
+#include <netlink/netlink.h>
+#include <netlink/route/classifier.h>
+#include <netlink/route/link.h>
+#include <netlink/route/qdisc.h>
+#include <systemd/sd-event.h>
+
+/* Room for the events of thousands of devices that come at once. */
+#define EVENT_BUFFER_BYTES (8 * 1024 * 1024)
+
+/* Then others on the loop have their turn. */
+#define READS_A_TURN 256
+
+struct netif {
+	struct nl_sock *ask, *events;
+	sd_event_source *io, *turn;
+	void (*changed)(void *ctx, bool resync);
+	void *ctx;
+	bool resync;
+	uint64_t overruns;
+};
+
+/* libnl has error numbers of its own. */
+static int errno_of(int nl)
+{
+	switch (nl < 0 ? -nl : nl) {
+	case 0:
+		return 0;
+	case NLE_NOMEM:
+		return -ENOMEM;
+	case NLE_AGAIN:
+		return -EAGAIN;
+	case NLE_INTR:
+		return -EINTR;
+	case NLE_PERM:
+	case NLE_NOACCESS:
+		return -EPERM;
+	case NLE_NODEV:
+	case NLE_OBJ_NOTFOUND:
+		return -ENODEV;
+	case NLE_OPNOTSUPP:
+	case NLE_PROTO_MISMATCH:
+		return -EOPNOTSUPP;
+	default:
+		return -EIO;
+	}
+}
+
+static void sockp(struct nl_sock **s)
+{
+	if (*s)
+		nl_socket_free(*s);
+	*s = NULL;
+}
+
+static void cachep(struct nl_cache **c)
+{
+	if (*c)
+		nl_cache_free(*c);
+	*c = NULL;
+}
+
+static int open_socket(struct nl_sock **ret)
+{
+	_cleanup_(sockp) struct nl_sock *s = nl_socket_alloc();
+	int r;
+
+	if (!s)
+		return -ENOMEM;
+	r = nl_connect(s, NETLINK_ROUTE);
+	if (r < 0)
+		return errno_of(r);
+	*ret = TAKE_PTR(s);
+	return 0;
+}
+
+/* ---- events -------------------------------------------------------------------------------------- */
+
+static int on_message(struct nl_msg *msg, void *ctx)
+{
+	const struct nlmsghdr *header = nlmsg_hdr(msg);
+	struct netif *n = ctx;
+
+	if (header->nlmsg_type == RTM_NEWLINK || header->nlmsg_type == RTM_DELLINK)
+		(void)sd_event_source_set_enabled(
+			n->turn, SD_EVENT_ONESHOT); /* a live source: cannot fail */
+	return NL_OK;
+}
+
+static void lost_something(struct netif *n)
+{
+	n->resync = true;
+	(void)sd_event_source_set_enabled(n->turn, SD_EVENT_ONESHOT); /* as above */
+}
+
+/*
+ * libnl says NLE_NOMEM for ENOBUFS: the kernel had more to tell than fitted. What it cannot parse is as
+ * good as lost. The source never fails: sd-event would turn it off, and we would be deaf.
+ */
+static int on_readable(sd_event_source *source, int fd, uint32_t revents, void *ctx)
+{
+	struct netif *n = ctx;
+
+	(void)source;
+	(void)fd;
+	(void)revents; /* errors of a socket come out of the read */
+	for (int i = 0; i < READS_A_TURN; i++) {
+		int r = nl_recvmsgs_default(n->events);
+
+		if (r == -NLE_AGAIN)
+			return 0;
+		if (r >= 0 || r == -NLE_INTR)
+			continue;
+		n->overruns += r == -NLE_NOMEM;
+		lost_something(n);
+	}
+	return 0;
+}
+
+static int on_turn(sd_event_source *source, void *ctx)
+{
+	struct netif *n = ctx;
+	bool resync = n->resync;
+
+	(void)source;
+	n->resync = false;
+	n->changed(n->ctx, resync);
+	return 0;
+}
+
+static int open_events(struct netif *n)
+{
+	int bytes = EVENT_BUFFER_BYTES, r;
+
+	r = open_socket(&n->events);
+	if (r)
+		return r;
+	nl_socket_disable_seq_check(n->events);
+	r = nl_socket_modify_cb(n->events, NL_CB_VALID, NL_CB_CUSTOM, on_message, n);
+	if (r >= 0)
+		r = nl_socket_set_nonblocking(n->events);
+	if (r >= 0)
+		r = nl_socket_add_membership(n->events, RTNLGRP_LINK);
+	if (r < 0)
+		return errno_of(r);
+	/* Beyond the system's limit only with the privilege; what is granted is enough to go on with. */
+	if (setsockopt(nl_socket_get_fd(n->events), SOL_SOCKET, SO_RCVBUFFORCE, &bytes,
+		       sizeof(bytes)) < 0)
+		(void)setsockopt(nl_socket_get_fd(n->events), SOL_SOCKET, SO_RCVBUF, &bytes,
+				 sizeof(bytes));
+	return 0;
+}
+
+/* The second source becomes ready when the first has read all there was: one call covers all events. */
+static int watch(struct netif *n, struct sd_event *event)
+{
+	int r;
+
+	r = sd_event_add_io(event, &n->io, nl_socket_get_fd(n->events), EPOLLIN, on_readable, n);
+	if (r < 0)
+		return r;
+	r = sd_event_add_defer(event, &n->turn, on_turn, n);
+	if (r < 0)
+		return r;
+	r = sd_event_source_set_enabled(n->turn, SD_EVENT_OFF);
+	return r < 0 ? r : 0;
+}
+
+int netif_new(struct netif **ret, struct sd_event *event, void (*changed)(void *ctx, bool resync),
+	      void *ctx)
+{
+	_cleanup_(netif_free) struct netif *n = calloc(1, sizeof(*n));
+	int r;
+
+	if (!n)
+		return -ENOMEM;
+	n->changed = changed;
+	n->ctx = ctx;
+	r = open_socket(&n->ask);
+	if (!r)
+		r = open_events(n);
+	if (!r)
+		r = watch(n, event);
+	if (r)
+		return r;
+	*ret = TAKE_PTR(n);
+	return 0;
+}
+
+void netif_free(struct netif **at)
+{
+	struct netif *n = *at;
+
+	if (!n)
+		return;
+	(void)sd_event_source_disable_unref(n->io);   /* always NULL */
+	(void)sd_event_source_disable_unref(n->turn); /* likewise */
+	sockp(&n->ask);
+	sockp(&n->events);
+	free(n);
+	*at = NULL;
+}
+
+uint64_t netif_overruns(const struct netif *n)
+{
+	return n->overruns;
+}
+
+/* ---- dumps --------------------------------------------------------------------------------------- */
+
+static struct netif_dev dev_of(struct rtnl_link *link)
+{
+	const char *name = rtnl_link_get_name(link), *kind = rtnl_link_get_type(link);
+	unsigned int flags = rtnl_link_get_flags(link);
+	struct netif_dev dev = {
+		.ifindex = (uint32_t)rtnl_link_get_ifindex(link),
+		.loopback = flags & IFF_LOOPBACK,
+		.up = flags & IFF_UP,
+		.mtu = rtnl_link_get_mtu(link),
+	};
+
+	(void)snprintf(dev.name, sizeof(dev.name), "%s", name ? name : "");
+	(void)snprintf(dev.kind, sizeof(dev.kind), "%s", kind ? kind : "");
+	return dev;
+}
+
+int netif_list(struct netif *n, struct netif_devs *ret)
+{
+	_cleanup_(cachep) struct nl_cache *links = NULL;
+	struct netif_devs devs = {};
+	int r;
+
+	r = rtnl_link_alloc_cache(n->ask, AF_UNSPEC, &links);
+	if (r < 0)
+		return errno_of(r);
+	for (struct nl_object *o = nl_cache_get_first(links); o; o = nl_cache_get_next(o)) {
+		r = vec_push(&devs, dev_of((struct rtnl_link *)o));
+		if (r) {
+			vec_done(&devs);
+			return r;
+		}
+	}
+	vec_done(ret);
+	*ret = devs;
+	return 0;
+}
+
+int netif_has_clsact(uint32_t ifindex, bool *ret)
+{
+	_cleanup_(cachep) struct nl_cache *qdiscs = NULL;
+	_cleanup_(sockp) struct nl_sock *s = NULL;
+	bool found = false;
+	int r;
+
+	r = open_socket(&s);
+	if (r)
+		return r;
+	r = rtnl_qdisc_alloc_cache(s, &qdiscs);
+	if (r < 0)
+		return errno_of(r);
+	for (struct nl_object *o = nl_cache_get_first(qdiscs); o; o = nl_cache_get_next(o)) {
+		struct rtnl_tc *tc = (struct rtnl_tc *)o;
+
+		found |= rtnl_tc_get_ifindex(tc) == (int)ifindex &&
+			 !strcmp(rtnl_tc_get_kind(tc), "clsact");
+	}
+	*ret = found;
+	return 0;
+}
+
+int netif_has_tc_filters(uint32_t ifindex, bool *ret)
+{
+	static const uint32_t hooks[] = { TC_H_MIN_INGRESS, TC_H_MIN_EGRESS };
+	_cleanup_(sockp) struct nl_sock *s = NULL;
+	bool any = false;
+	int r;
+
+	r = open_socket(&s);
+	if (r)
+		return r;
+	for (size_t i = 0; i < sizeof(hooks) / sizeof(*hooks); i++) {
+		_cleanup_(cachep) struct nl_cache *filters = NULL;
+
+		r = rtnl_cls_alloc_cache(s, (int)ifindex, TC_H_MAKE(TC_H_CLSACT, hooks[i]),
+					 &filters);
+		if (r < 0)
+			return errno_of(r);
+		any |= nl_cache_nitems(filters) > 0;
+	}
+	*ret = any;
+	return 0;
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Network devices, by libnl: the only module that includes it. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <net/if.h>
+
+#include "cleanup.h"
+#include "vec.h"
+
+struct netif;
+struct sd_event;
+
+struct netif_dev {
+	uint32_t ifindex;
+	char name[IF_NAMESIZE];
+	char kind[32]; /* "veth", "bridge", …; "" for a physical device or loopback */
+	bool loopback, up;
+	uint32_t mtu;
+};
+
+VEC_NAMED(netif_devs, struct netif_dev);
+
+/*
+ * changed() is called on the loop after any number of link events, once a loop turn; resync says that
+ * events were lost (ENOBUFS) and everything must be looked at again.
+ */
+int netif_new(struct netif **ret, struct sd_event *event, void (*changed)(void *ctx, bool resync),
+	      void *ctx) _must_check_;
+void netif_free(struct netif **n);
+
+/* A full dump of the links of our network namespace. */
+int netif_list(struct netif *n, struct netif_devs *ret) _must_check_;
+uint64_t netif_overruns(const struct netif *n);
+
+/*
+ * Whether a device has a clsact qdisc, and whether any filter hangs on it. They take no struct netif:
+ * attach asks before it uses a qdisc of others, and before it takes one of its own away.
+ */
+int netif_has_clsact(uint32_t ifindex, bool *ret) _must_check_;
+int netif_has_tc_filters(uint32_t ifindex, bool *ret) _must_check_;

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the command line says. Texts are owned by the struct. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "log.h"
+
+enum options_verdict {
+	OPTIONS_RUN,
+	OPTIONS_DONE,  /* --help or --version was answered: exit 0 */
+	OPTIONS_USAGE, /* said what is wrong: exit 2 */
+};
+
+struct options {
+	char *policy; /* NULL: adopt what is there, or start empty */
+	char *run_dir, *state_dir, *pin_dir;
+	bool foreground, clsact;
+	enum log_level level;
+};
+
+enum options_verdict options_read(struct options *o, int argc, char *argv[]);
+void options_done(struct options *o);

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * --policy FILE, at a start and on SIGHUP: the daemon opens the files itself, each once, never through a
+ * symbolic link, and hands the descriptors to the same apply as everybody else. Which set files there are
+ * is found out by a child, because the text is not to be read by anything that has rights.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <systemd/sd-event.h>
+
+#include "daemon.h"
+#include "diag.h"
+#include "fail.h"
+#include "job.h"
+#include "jsonobj.h"
+#include "log.h"
+#include "options.h"
+
+#define SHOWN_DIAGNOSTICS 20
+
+struct reload {
+	struct daemon *d;
+	struct job *job;
+	struct apply_request request;
+	int dir; /* of the policy file */
+};
+
+static void reload_free(struct reload **at)
+{
+	struct reload *r = *at;
+
+	apply_request_done(&r->request);
+	closep(&r->dir);
+	free(r);
+	*at = NULL;
+}
+
+static void over(struct daemon *d, bool good)
+{
+	if (!d->ready)
+		daemon_started(d, good);
+}
+
+static void give_up(struct reload *r, const char *path, const char *why)
+{
+	struct daemon *d = r->d;
+
+	log_error("policy: %s: %s; %s", path, why,
+		  d->running ? "the running policy stays" : "nothing is enforced");
+	d->changing = false;
+	reload_free(&r);
+	over(d, false);
+	daemon_changed(d);
+}
+
+static void on_applied(void *ctx, const struct apply_outcome *o)
+{
+	struct daemon *d = ctx;
+
+	if (o->result == APPLY_REFUSED) {
+		_cleanup_free_ char *text = diag_render_json(o->diagnostics, SHOWN_DIAGNOSTICS);
+
+		log_text(text ? text : "");
+	}
+	over(d, o->result == APPLY_DONE || o->result == APPLY_UNCHANGED);
+}
+
+static int open_file(int dir, const char *path)
+{
+	int fd = openat(dir, path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	struct stat st;
+
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+		closep(&fd);
+		return -EINVAL;
+	}
+	return fd;
+}
+
+/* A set file that cannot be opened is left out: the compiler then says at which place it is missing. */
+static int open_sets(struct reload *r, struct json_object *paths)
+{
+	r->request.paths = json_object_new_array();
+	if (!r->request.paths)
+		return -ENOMEM;
+	for (size_t i = 0; i < json_object_array_length(paths); i++) {
+		struct json_object *path = json_object_array_get_idx(paths, i);
+		const char *text = json_object_get_string(path);
+		int fd = text ? open_file(r->dir, text) : -EINVAL;
+
+		if (fd < 0) {
+			log_warning("policy: %s: cannot be opened: %s", text ? text : "null",
+				    fd == -ELOOP ? "it is a symbolic link" : strerrordesc_np(-fd));
+			continue;
+		}
+		if (r->request.fds.count >= JOB_FILES || vec_push(&r->request.fds, fd) < 0) {
+			closep(&fd);
+			return -EMFILE;
+		}
+		(void)json_object_array_add(r->request.paths, json_object_get(path));
+	}
+	return 0;
+}
+
+static void on_paths(void *ctx, int res, struct job_result *result, uint64_t took_ms,
+		     const char *why)
+{
+	_cleanup_json_ struct json_object *paths = NULL;
+	struct reload *r = ctx;
+	struct daemon *d = r->d;
+
+	(void)took_ms;
+	r->job = NULL;
+	d->reload = NULL;
+	if (!res) {
+		paths = json_read(result->manifest, result->manifest_len);
+		if (!json_object_is_type(paths, json_type_array))
+			res = -EBADMSG;
+	}
+	job_result_done(result);
+	if (!res)
+		res = open_sets(r, paths);
+	d->changing = false;
+	if (!res)
+		res = apply_start(d, &r->request, on_applied, d);
+	if (res < 0)
+		give_up(r, d->options->policy, why ? why : strerrordesc_np(-res));
+	else
+		reload_free(&r);
+}
+
+static int open_policy(struct reload *r, const char *path)
+{
+	_cleanup_free_ char *copy = strdup(path);
+	int fd;
+
+	r->request.file = strdup(path);
+	if (!copy || !r->request.file)
+		return -ENOMEM;
+	r->dir = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (r->dir < 0)
+		return -errno;
+	fd = open_file(AT_FDCWD, path);
+	if (fd < 0)
+		return fd;
+	if (vec_push(&r->request.fds, fd) < 0) {
+		closep(&fd);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+void daemon_reload(struct daemon *d)
+{
+	struct job_input input = { .task = JOB_PATHS, .file = d->options->policy };
+	struct reload *r = calloc(1, sizeof(*r));
+	int res;
+
+	if (!r) {
+		log_error("policy: %s: out of memory; the running policy stays",
+			  d->options->policy);
+		over(d, false);
+		return;
+	}
+	r->d = d;
+	r->dir = -1;
+	res = open_policy(r, d->options->policy);
+	input.fds = &r->request.fds;
+	if (!res)
+		res = job_start(&r->job, d->event, &input, on_paths, r);
+	if (res == -ELOOP)
+		give_up(r, d->options->policy, "it is a symbolic link; name the file itself");
+	else if (res == -EINVAL)
+		give_up(r, d->options->policy, "it is no regular file");
+	else if (res < 0)
+		give_up(r, d->options->policy, strerrordesc_np(-res));
+	if (res < 0)
+		return;
+	d->reload = r;
+	d->changing = true;
+}
+
+void daemon_reload_cancel(struct daemon *d)
+{
+	if (!d->reload)
+		return;
+	job_cancel(&d->reload->job);
+	reload_free(&d->reload);
+}

@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * POST /v1/explain: frames through a test run of the loaded program, on the worker. An answer is about one
+ * generation: frames that saw another than the one whose names we have are run again.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "daemon.h"
+#include "fail.h"
+#include "jsonobj.h"
+#include "report.h"
+#include "routes.h"
+#include "str.h"
+
+#define FRAMES_MAX      1024
+#define FRAME_BYTES_MAX 65535
+#define ROUNDS_MAX      3
+#define MEASURED_MAX    16
+
+struct frame {
+	uint8_t *bytes;
+	uint32_t len;
+	int r; /* of its run */
+	struct dp_explain answer;
+	uint32_t cost_ns;
+};
+
+struct question {
+	struct daemon *d;
+	struct api_request *request;
+	enum loader_prog prog;
+	uint8_t zone;
+	enum dp_dir dir;
+	char *at; /* "wan.ingress" */
+	VEC(struct frame) frames;
+	unsigned int rounds;
+	int r;
+	char *why;
+};
+
+static void question_free(struct question **at)
+{
+	struct question *q = *at;
+
+	for (size_t i = 0; i < q->frames.count; i++)
+		free(q->frames.at[i].bytes);
+	vec_done(&q->frames);
+	free(q->at);
+	free(q->why);
+	free(q);
+	*at = NULL;
+}
+
+/* ---- the answer ---------------------------------------------------------------------------------------- */
+
+static const char *rule_id(const struct generation_chain *c, uint32_t index)
+{
+	return c && index < c->rules.count ? c->rules.at[index].id : NULL;
+}
+
+static void add_rule(struct json_object *row, const struct generation_chain *c,
+		     const struct dp_explain *e)
+{
+	bool by_default =
+		e->reason == DP_REASON_DEFAULT_PASS || e->reason == DP_REASON_DEFAULT_DROP;
+	const char *id = rule_id(c, e->rule), *source = NULL;
+
+	if (id)
+		source = c->rules.at[e->rule].source;
+	else if (c && by_default)
+		source = c->source;
+	json_add_text(row, "rule", id ? id : by_default ? "default" : NULL);
+	json_add_text(row, "source", source);
+}
+
+static struct json_object *audit(const struct generation_chain *c, const struct dp_explain *e)
+{
+	struct json_object *ids = json_object_new_array();
+
+	for (uint32_t i = 0; i < e->audit_count && i < DP_AUDIT_MAX; i++) {
+		const char *id = rule_id(c, e->audit[i]);
+
+		if (id)
+			json_object_array_add(ids, json_object_new_string(id));
+	}
+	return ids;
+}
+
+/* A long capture is asked for its verdicts: with the cost of each frame it would take minutes. */
+static bool is_measured(const struct question *q)
+{
+	return q->frames.count <= MEASURED_MAX;
+}
+
+static struct json_object *result(const struct question *q, const struct frame *f)
+{
+	const struct generation_chain *c = generation_chain(q->d->running, q->zone, q->dir);
+	struct json_object *row = json_object_new_object();
+
+	if (f->r < 0) {
+		json_add_text(row, "error",
+			      f->r == -EINVAL ? "the frame is too short or too long to be run"
+					      : strerrordesc_np(-f->r));
+		return row;
+	}
+	json_add_text(row, "verdict", report_verdict(f->answer.reason));
+	json_add_text(row, "reason", report_reason(f->answer.reason));
+	json_add_text(row, "chain", c ? c->name : NULL);
+	add_rule(row, c, &f->answer);
+	json_add(row, "service", NULL);
+	json_add(row, "backend", NULL);
+	if (is_measured(q))
+		json_add_u64(row, "cost_ns", f->cost_ns);
+	else
+		json_add(row, "cost_ns", NULL);
+	json_add(row, "audit", audit(c, &f->answer));
+	return row;
+}
+
+static void answer(struct question *q)
+{
+	struct json_object *json = json_object_new_object(), *rows = json_object_new_array();
+
+	for (size_t i = 0; i < q->frames.count; i++)
+		json_object_array_add(rows, result(q, &q->frames.at[i]));
+	json_add_text(json, "at", q->at);
+	json_add_u64(json, "generation", q->d->running->number);
+	json_add(json, "results", rows);
+	api_answer(q->request, 200, json);
+}
+
+/* ---- running it ------------------------------------------------------------------------------------------ */
+
+static void run(void *ctx)
+{
+	struct question *q = ctx;
+	struct daemon *d = q->d;
+
+	q->r = d->explain ? 0 : explain_new(&d->explain, d->loader, &q->why);
+	for (size_t i = 0; !q->r && i < q->frames.count; i++) {
+		struct frame *f = &q->frames.at[i];
+
+		f->answer = (struct dp_explain){};
+		f->r = explain_run(d->explain, q->prog, q->zone, q->dir, f->bytes, f->len,
+				   &f->answer, is_measured(q) ? &f->cost_ns : NULL);
+	}
+}
+
+static bool is_of_one_generation(const struct question *q)
+{
+	for (size_t i = 0; i < q->frames.count; i++) {
+		const struct frame *f = &q->frames.at[i];
+
+		if (!f->r && f->answer.generation != q->d->running->number)
+			return false;
+	}
+	return true;
+}
+
+static void on_run(void *ctx);
+
+static int look_at(struct question *q);
+
+/* The policy may be another by now: zones are looked up again each time. */
+static void start(struct question *q)
+{
+	int r;
+
+	if (look_at(q) < 0) {
+		question_free(&q);
+		return;
+	}
+	r = worker_submit(q->d->worker, run, on_run, q);
+	if (!r)
+		return;
+	api_error(q->request, r == -ESHUTDOWN ? 503 : 500, "failed", "%s", strerrordesc_np(-r));
+	question_free(&q);
+}
+
+static void on_run(void *ctx)
+{
+	struct question *q = ctx;
+
+	if (q->r == -ESTALE)
+		api_error(q->request, 409, "other-build", "%s",
+			  q->why ? q->why : "the attached programs are of another build");
+	else if (q->r < 0)
+		api_error(q->request, 500, "failed", "explain cannot run: %s",
+			  q->why ? q->why : strerrordesc_np(-q->r));
+	else if (is_of_one_generation(q))
+		answer(q);
+	else if (++q->rounds < ROUNDS_MAX) {
+		start(q);
+		return;
+	} else
+		api_error(q->request, 503, "busy", "the policy changes all the time; try again");
+	question_free(&q);
+}
+
+/* ---- the question ----------------------------------------------------------------------------------------- */
+
+/* The entry that the zone's devices really use; XDP when there are none yet. */
+static enum loader_prog prog_of(const struct daemon *d, const struct generation_zone *z,
+				uint8_t number, enum dp_dir dir)
+{
+	const struct attach_states *states = attach_states(d->attach);
+
+	if (dir == DP_EGRESS)
+		return LOADER_TC_EGRESS;
+	for (size_t i = 0; i < states->count; i++) {
+		const struct attach_state *s = &states->at[i];
+
+		if (s->failed || s->zone != number || s->dir != dir)
+			continue;
+		return s->mode == ATTACH_TCX || s->mode == ATTACH_CLSACT ? LOADER_TC_INGRESS
+									 : LOADER_XDP_INGRESS;
+	}
+	return z->hook == MODEL_HOOK_TC ? LOADER_TC_INGRESS : LOADER_XDP_INGRESS;
+}
+
+/* Answers what is wrong with `at`, and fails; or fills in zone, direction and entry. */
+static int look_at(struct question *q)
+{
+	const struct generation *g = q->d->running;
+	const struct generation_zone *z;
+	_cleanup_free_ char *zone = strdup(q->at);
+	char *dot = zone ? strrchr(zone, '.') : NULL;
+
+	if (!g || g->nameless) {
+		api_error(q->request, 409, g ? "no-names" : "no-policy",
+			  g ? "the names of the running policy are not known: apply it again"
+			    : "there is no policy");
+		return -ENOENT;
+	}
+	if (!dot || (strcmp(dot, ".ingress") != 0 && strcmp(dot, ".egress") != 0)) {
+		api_error(q->request, 400, "bad-place", "'at' must be ZONE.ingress or ZONE.egress");
+		return -EINVAL;
+	}
+	*dot = 0;
+	z = generation_zone(g, zone);
+	if (!z) {
+		api_error(q->request, 404, "no-such-zone", "the policy has no zone '%s'", zone);
+		return -ENOENT;
+	}
+	q->zone = (uint8_t)(z - g->zones.at + 1);
+	q->dir = strcmp(dot + 1, "egress") ? DP_INGRESS : DP_EGRESS;
+	q->prog = prog_of(q->d, z, q->zone, q->dir);
+	return 0;
+}
+
+static int read_frame(const char *hex, struct frame *ret)
+{
+	size_t len = hex ? strlen(hex) : 0;
+	_cleanup_free_ uint8_t *bytes = NULL;
+
+	if (!len || len % 2 || len / 2 > FRAME_BYTES_MAX)
+		return -EINVAL;
+	bytes = malloc(len / 2);
+	if (!bytes)
+		return -ENOMEM;
+	for (size_t i = 0; i < len / 2; i++) {
+		int high = hex_digit(hex[2 * i]), low = hex_digit(hex[2 * i + 1]);
+
+		if (high < 0 || low < 0)
+			return -EINVAL;
+		bytes[i] = (uint8_t)(high << 4 | low);
+	}
+	*ret = (struct frame){ .bytes = TAKE_PTR(bytes), .len = (uint32_t)(len / 2) };
+	return 0;
+}
+
+static int read_frames(struct question *q, struct json_object *frames)
+{
+	size_t count = frames ? json_object_array_length(frames) : 0;
+	int r = count && count <= FRAMES_MAX ? 0 : -EINVAL;
+
+	for (size_t i = 0; !r && i < count; i++) {
+		struct json_object *hex = json_object_array_get_idx(frames, i);
+		struct frame f;
+
+		r = json_object_is_type(hex, json_type_string)
+			    ? read_frame(json_object_get_string(hex), &f)
+			    : -EINVAL;
+		if (r < 0)
+			break;
+		r = vec_push(&q->frames, f);
+		if (r < 0)
+			free(f.bytes);
+	}
+	return r;
+}
+
+void route_explain(void *ctx, struct api_request *r)
+{
+	_cleanup_json_ struct json_object *json = api_json(r);
+	struct question *q;
+	const char *at;
+	int res;
+
+	if (!json)
+		return;
+	q = calloc(1, sizeof(*q));
+	if (!q) {
+		api_error(r, 500, "failed", "out of memory");
+		return;
+	}
+	q->d = ctx;
+	q->request = r;
+	at = json_text(json, "at");
+	q->at = strdup(at ? at : "");
+	res = q->at ? read_frames(q, json_member(json, "frames", json_type_array)) : -ENOMEM;
+	if (!res) {
+		start(q);
+		return;
+	}
+	if (res == -EINVAL)
+		api_error(r, 400, "bad-request",
+			  "'frames' must be 1 to %d texts of hexadecimal bytes, at most %d each",
+			  FRAMES_MAX, FRAME_BYTES_MAX);
+	else
+		api_error(r, 500, "failed", "%s", strerrordesc_np(-res));
+	question_free(&q);
+}

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of docs/api.md. Handlers get the daemon as ctx; one file for each group. */
+#pragma once
+
+#include "api.h"
+
+extern const struct api_route routes[];
+
+void route_apply(void *ctx, struct api_request *r);
+void route_check(void *ctx, struct api_request *r);
+void route_attach(void *ctx, struct api_request *r);
+void route_detach(void *ctx, struct api_request *r);
+void route_explain(void *ctx, struct api_request *r);

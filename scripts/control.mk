@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: Apache-2.0
+# The daemon's kernel side and its tests, which need root: they make namespaces of their own.
+KERNEL_SIDE := attach attach_devs attach_hook counters explain install loader loader_log loader_pins log netif
+KERNELTEST_BIN := $(patsubst %,$(B)/tests/control/test_%,loader install attach counters netif)
+KERNELTEST_OBJ := $(B)/tests/control/lib/lab.o $(KERNEL_SIDE:%=$(B)/control/%.o)
+
+$(KERNELTEST_BIN:%=%.o) $(B)/tests/control/lib/lab.o: CPPFLAGS += -Icontrol
+
+$(KERNELTEST_BIN): $(B)/tests/control/%: $(B)/tests/control/%.o $(KERNELTEST_OBJ)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(SANFLAGS) $(LDFLAGS) $^ -o $@ $$($(PKG_CONFIG) --libs $(LIBS)) -lcmocka -lpthread
+
+.PHONY: kernel-tests
+kernel-tests: $(KERNELTEST_BIN)
+	$(Q)for t in $(KERNELTEST_BIN); do $$t || exit 1; done

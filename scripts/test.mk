@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+# make test and what it runs. Each suite is NAME='COMMAND' for tests/run, which counts the cases.
+UNIT_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
+BPFTEST_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/bpf/test_*.c))
+TOOLS := $(patsubst %.c,$(B)/%,$(wildcard tests/tools/*.c)) $(B)/bench/gen/feed-gen
+FUZZERS := $(B)/fuzz/fuzz_policy $(B)/fuzz/fuzz_setfile
+TEST_BIN := $(B)/tests/kernels/programs $(UNIT_BIN) $(BPFTEST_BIN) $(CLITEST) $(PROCESSTEST_BIN) $(KERNELTEST_BIN) $(POLICY_TOOL)
+PYTEST := $(PYTHON) -B -m pytest -q -p no:cacheprovider
+
+suite = $(foreach t,$(1),$(patsubst $(B)/tests/%,%,$(t))=$(t))
+FUZZ_SUITE = $(foreach f,policy setfile,'fuzz/$(f)=$(MAKE) -s fuzz-$(f) && echo ok 1 no finding in $(FUZZ_SECONDS) s')
+SUITES = $(call suite,$(UNIT_BIN)) 'policy=sh tests/policy/run.sh $(POLICY_TOOL)' \
+	 'schema=$(PYTHON) tests/policy/schema.py build/penstock.schema.json' \
+	 $(call suite,$(CLITEST)) 'cli/run=$(PYTHON) tests/cli/run.py $(B)/penstock' \
+	 $(call suite,$(PROCESSTEST_BIN) $(BPFTEST_BIN) $(KERNELTEST_BIN)) \
+	 'verifier=$(B)/tests/kernels/programs' \
+	 'netns=PENSTOCK_BUILD=$(B) $(PYTEST) tests/netns'
+# What parses, with the sanitizers: the same programs once more from another build.
+SAN_SUITES = $(foreach t,$(UNIT_BIN) $(CLITEST) $(PROCESSTEST_BIN),$(patsubst $(B)/tests/%,san/%,$(t))=$(patsubst $(B)/%,build/san/%,$(t))) \
+	     'san/policy=sh tests/policy/run.sh build/san/tests/policy/tool'
+
+.PHONY: test test-long test-build tools san-tests
+tools: $(TOOLS)
+test-build: all $(TEST_BIN) $(TOOLS) $(FUZZERS) build/penstock.schema.json
+san-tests: $(UNIT_BIN) $(CLITEST) $(PROCESSTEST_BIN) $(POLICY_TOOL)
+
+test: deps
+	$(Q)$(MAKE) --no-print-directory -j2 test-build
+	$(Q)$(MAKE) --no-print-directory -j2 SAN=1 san-tests
+	$(Q)tests/run $(SUITES) $(SAN_SUITES) $(FUZZ_SUITE)
+
+# The full figures: a minute of requests through applies, long fuzzing, a million differential frames.
+test-long: deps
+	$(Q)$(MAKE) --no-print-directory -j2 test-build
+	$(Q)PENSTOCK_LONG=1 PENSTOCK_POLICIES=1000 PENSTOCK_FRAMES=1000 tests/run $(SUITES) \
+		$(subst fuzz-,FUZZ_SECONDS=600 fuzz-,$(subst $(FUZZ_SECONDS) s,600 s,$(FUZZ_SUITE)))
+
+$(B)/tests/tools/%: $(B)/tests/tools/%.o
+	$(call say,LD,$@)
+	$(Q)$(CC) $(SANFLAGS) $(LDFLAGS) $^ -o $@
+
+$(B)/bench/gen/feed-gen: $(B)/bench/gen/feed-gen.o
+	$(call say,LD,$@)
+	$(Q)$(CC) $(SANFLAGS) $(LDFLAGS) $^ -o $@

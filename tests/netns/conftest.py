@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real frames over veth pairs between namespaces. Run: /usr/bin/python3 -m pytest -p no:cacheprovider
+tests/netns, as root, after make. PENSTOCK_BUILD names the directory of the binaries, PENSTOCK_DATA that of
+the real lists, PENSTOCK_LONG=1 asks for the full figures."""
+import os
+import signal
+import sys
+
+sys.dont_write_bytecode = True
+
+import pytest  # noqa: E402
+
+import lab as lab_module  # noqa: E402
+
+
+def pytest_configure(config):
+    # A killed run cleans up as an interrupted one does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items):
+    if os.geteuid():
+        for item in items:
+            item.add_marker(pytest.mark.skip(reason="namespaces and BPF need root"))
+
+
+@pytest.fixture
+def lab():
+    assert os.access(f"{lab_module.BUILD}/penstockd", os.X_OK), f"no penstockd in {lab_module.BUILD}: make first"
+    made = lab_module.Lab()
+    try:
+        yield made
+    finally:
+        made.close()

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the kernel says, past the daemon: namespaces, pinned maps, a foreign XDP program. By system call,
+so that a counter is read in microseconds and no tool's output is parsed."""
+import contextlib
+import ctypes
+import os
+import re
+import struct
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_SYS_BPF = {"x86_64": 321, "aarch64": 280}[os.uname().machine]
+_MAP_LOOKUP, _PROG_LOAD, _OBJ_PIN, _OBJ_GET, _MAP_FD_BY_ID, _OBJ_GET_INFO = 1, 5, 6, 7, 14, 15
+_CLONE_NEWNET = 0x40000000
+_XDP = 6
+ABI = os.path.join(os.path.dirname(__file__), "../../dataplane/abi.h")
+
+
+@contextlib.contextmanager
+def namespace(name):
+    """This thread inside a namespace. A socket made there stays there."""
+    with open("/proc/thread-self/ns/net") as home, open(f"/run/netns/{name}") as away:
+        if _libc.setns(away.fileno(), _CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), f"cannot enter {name}")
+        try:
+            yield
+        finally:
+            if _libc.setns(home.fileno(), _CLONE_NEWNET):
+                os._exit(70)  # anything else would go on in the wrong network
+
+
+def _bpf(command, attributes):
+    data = ctypes.create_string_buffer(attributes.ljust(128, b"\0"), 128)
+    result = _libc.syscall(_SYS_BPF, command, data, 128)
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result
+
+
+def _address(buffer):
+    return ctypes.addressof(buffer)
+
+
+def open_pin(path):
+    name = ctypes.create_string_buffer(path.encode())
+    return _bpf(_OBJ_GET, struct.pack("QII", _address(name), 0, 0))
+
+
+def _possible_cpus():
+    with open("/sys/devices/system/cpu/possible") as f:
+        return int(f.read().strip().split(",")[-1].split("-")[-1]) + 1
+
+
+def reasons():
+    """[(text, verdict)] in the order of enum dp_reason, from the one place that lists them."""
+    with open(ABI) as f:
+        rows = re.findall(r'^\tX\(\w+, (PASS|DROP), "([a-z0-9-]+)"', f.read(), re.M)
+    return [(text, verdict.lower()) for verdict, text in rows]
+
+
+class ChainCounters:
+    """The pinned per-CPU counters of all chains, summed: {(verdict, reason): (packets, bytes)}."""
+    SLOTS, VALUE = 256, 1024
+
+    def __init__(self, pin_dir):
+        self.fd = open_pin(pin_dir + "/maps/chain_counters")
+        self.cpus = _possible_cpus()
+        self.value = ctypes.create_string_buffer(self.VALUE * self.cpus)
+        self.reasons = [(verdict, text) for text, verdict in reasons()]
+
+    def close(self):
+        os.close(self.fd)
+
+    def slot(self, slot):
+        key = ctypes.create_string_buffer(struct.pack("I", slot), 4)
+        _bpf(_MAP_LOOKUP, struct.pack("IIQQQ", self.fd, 0, _address(key), _address(self.value), 0))
+        sums = [0] * (self.VALUE // 8)
+        for cpu in range(self.cpus):
+            for i, word in enumerate(struct.unpack_from(f"{len(sums)}Q", self.value, cpu * self.VALUE)):
+                sums[i] += word
+        return sums
+
+    def by_reason(self, slot):
+        sums = self.slot(slot)
+        return {reason: (sums[4 + 2 * i], sums[5 + 2 * i]) for i, reason in enumerate(self.reasons)
+                if sums[4 + 2 * i]}
+
+    def all(self):
+        return [self.slot(slot) for slot in range(self.SLOTS)]
+
+
+def pin_foreign_xdp(path):
+    """A program of somebody else: passes everything."""
+    code = struct.pack("<BBhi", 0xB7, 0, 0, 2) + struct.pack("<BBhi", 0x95, 0, 0, 0)
+    code = ctypes.create_string_buffer(code, len(code))
+    licence = ctypes.create_string_buffer(b"GPL")
+    fd = _bpf(_PROG_LOAD, struct.pack("IIQQ", _XDP, 2, _address(code), _address(licence)))
+    name = ctypes.create_string_buffer(path.encode())
+    _bpf(_OBJ_PIN, struct.pack("QII", _address(name), fd, 0))
+    os.close(fd)
+
+
+def _map_info(fd):
+    """(key size, value size, entries): the start of struct bpf_map_info."""
+    info = ctypes.create_string_buffer(256)
+    _bpf(_OBJ_GET_INFO, struct.pack("IIQ", fd, len(info), _address(info)))
+    return struct.unpack_from("IIII", info.raw, 8)[:3]
+
+
+def _lookup(fd, key, size):
+    key, value = ctypes.create_string_buffer(struct.pack("I", key), 4), ctypes.create_string_buffer(size)
+    _bpf(_MAP_LOOKUP, struct.pack("IIQQQ", fd, 0, _address(key), _address(value), 0))
+    return value.raw
+
+
+def read_array(fd):
+    _, size, entries = _map_info(fd)
+    return b"".join(_lookup(fd, i, size) for i in range(entries))
+
+
+def tables(pin_dir):
+    """Every byte that a verdict depends on: those in force (the active word, its bank, each device's zone
+    in it), and those of the other bank, where the next policy is prepared."""
+    found = {}
+    for name in "ctl", "banks", "devs":
+        fd = open_pin(f"{pin_dir}/maps/{name}")
+        found[name] = read_array(fd)
+        os.close(fd)
+    active = found["ctl"][0] & 1
+    banks = []
+    for (number,) in struct.iter_unpack("I", found["banks"]):  # as user space sees them: numbers of maps
+        fd = _bpf(_MAP_FD_BY_ID, struct.pack("II", number, 0))
+        banks.append(read_array(fd))
+        os.close(fd)
+    zones = [{d[0]: d[1 + bank] for d in struct.iter_unpack("IBBxx", found["devs"]) if d[1 + bank]} for bank in (0, 1)]
+    return (active, banks[active], zones[active]), (banks[1 - active], zones[1 - active])

@@ -14,7 +14,7 @@ say = $(if $(Q),@printf '  %-6s %s\n' $(1) $(patsubst build/%,%,$(2)))
 
 B := build$(if $(filter 1,$(SAN)),/san)
 LDFLAGS += -Wl,--as-needed
-LIBS := libbpf libnl-3.0 libnl-route-3.0 yaml-0.1 json-c libsystemd libmicrohttpd smartcols libxxhash libpcap
+LIBS := libbpf libnl-3.0 libnl-route-3.0 libnl-nf-3.0 yaml-0.1 json-c libsystemd libmicrohttpd smartcols libxxhash libpcap
 ARCH_INC := /usr/include/$(shell uname -m)-linux-gnu
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wswitch-enum -Wno-missing-field-initializers $(if $(filter 1,$(WERROR)),-Werror)
 SANFLAGS := $(if $(filter 1,$(SAN)),-fsanitize=address -fsanitize=undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
@@ -98,6 +98,7 @@ install: all man completions schema
 	$(Q)install -D -m 755 $(B)/penstockd $(DESTDIR)$(PREFIX)/sbin/penstockd
 	$(Q)install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man1 build/man/penstock.1
 	$(Q)install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man5 build/man/penstock.yaml.5
+	$(Q)install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man7 build/man/penstock-packets.7
 	$(Q)install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man8 build/man/penstockd.8
 	$(Q)install -D -m 644 build/completions/penstock.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/penstock
 	$(Q)install -D -m 644 build/completions/_penstock $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_penstock
@@ -110,7 +111,7 @@ install: all man completions schema
 uninstall:
 	$(Q)rm -f $(DESTDIR)$(PREFIX)/bin/penstock $(DESTDIR)$(PREFIX)/sbin/penstockd \
 		$(DESTDIR)$(PREFIX)/share/man/man1/penstock.1 $(DESTDIR)$(PREFIX)/share/man/man5/penstock.yaml.5 \
-		$(DESTDIR)$(PREFIX)/share/man/man8/penstockd.8 \
+		$(DESTDIR)$(PREFIX)/share/man/man7/penstock-packets.7 $(DESTDIR)$(PREFIX)/share/man/man8/penstockd.8 \
 		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/penstock \
 		$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_penstock \
 		$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/penstock.fish

@@ -3,9 +3,9 @@
 
 #include <errno.h>
 #include <linux/if_link.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include <bpf/bpf.h>
 
@@ -13,317 +13,347 @@
 
 #include "bench.skel.h"
 
-#define ADDRESSES (128u * 1024)
-#define PREFIXES  1000000u
+#define LARGE_FLOW_SLOTS (1u << 22)
+#define FLOW_ROOM        4   /* slots for each flow: more, and some would find none */
+#define FIRST_FRAMES     512 /* of a row, and the least */
 
-#define HEAD                "version: 1\nattach:\n  bench: {dev: none}\n"
-#define CHAIN(dir, verdict) "filter:\n  in:\n    at: bench." dir "\n    default: " verdict "\n"
-#define RULE(text)          CHAIN("ingress", "pass") "    rules:\n      - {id: r, " text ", do: drop}\n"
-#define LISTED                                              \
-	HEAD "sets:\n  listed: {file: listed.txt}\n" CHAIN( \
-		"ingress", "drop") "    rules:\n      - {id: listed, from: $listed, do: drop}\n"
-
-static const struct {
-	const char *text;
-	int list; /* enum list_id, -1: none */
-} policies[] = {
-	[POLICY_NO_CHAIN] = { HEAD CHAIN("egress", "pass") "    rules: []\n", -1 },
-	[POLICY_DEFAULT] = { HEAD CHAIN("ingress", "drop") "    rules: []\n", -1 },
-	[POLICY_TCP_PORT] = { HEAD RULE("proto: tcp, dport: 80"), -1 },
-	[POLICY_UDP_PORT] = { HEAD RULE("proto: udp, dport: 53"), -1 },
-	[POLICY_ADDRESSES] = { LISTED, LIST_ADDRESSES },
-	[POLICY_PREFIXES] = { LISTED, LIST_PREFIXES },
-	[POLICY_FEED] = { LISTED, LIST_FEED },
-};
-
-#define EVERYWHERE BENCH_EVERYWHERE
-
-static const struct live_row live_rows[] = {
-	{ "generator alone", TARGET_NOWHERE, EVERYWHERE },
-	{ "XDP_DROP", TARGET_DROP, EVERYWHERE },
-	{ "XDP_DROP, sources from a list", TARGET_DROP, LIST_ADDRESSES },
-	{ "penstock, 1 rule, no sets", TARGET_PENSTOCK, EVERYWHERE, POLICY_UDP_PORT },
-	{ "penstock, 128 k addresses, members", TARGET_PENSTOCK, LIST_ADDRESSES, POLICY_ADDRESSES,
-	  .aim_ns = 40, .memory = REFERENCE_2_16 },
-	{ "penstock, 128 k addresses, all IPv4", TARGET_PENSTOCK, EVERYWHERE, POLICY_ADDRESSES,
-	  .aim_ns = 40, .memory = REFERENCE_2_16 },
-	{ "penstock, 1 M prefixes, members", TARGET_PENSTOCK, LIST_PREFIXES, POLICY_PREFIXES,
-	  .aim_ns = 60, .memory = REFERENCE_2_18 },
-	{ "penstock, 1 M prefixes, all IPv4", TARGET_PENSTOCK, EVERYWHERE, POLICY_PREFIXES,
-	  .aim_ns = 60, .memory = REFERENCE_2_18 },
-	{ "penstock, feed, members", TARGET_PENSTOCK, LIST_FEED, POLICY_FEED, .aim_ns = 40,
-	  .memory = REFERENCE_2_16 },
-	{ "penstock, feed, all IPv4", TARGET_PENSTOCK, EVERYWHERE, POLICY_FEED, .aim_ns = 40,
-	  .memory = REFERENCE_2_16 },
-	{ "xdp-filter, 128 k deny, members", TARGET_XDP_FILTER, LIST_ADDRESSES, XDP_FILTER_DENY },
-	{ "xdp-filter, 128 k allow, all IPv4", TARGET_XDP_FILTER, EVERYWHERE, XDP_FILTER_ALLOW },
-	{ "TC drop", TARGET_TC_DROP, LIST_ADDRESSES, .slowness = 2 },
-	{ "penstock at TC, 128 k addresses, members", TARGET_PENSTOCK_TC, LIST_ADDRESSES,
-	  POLICY_ADDRESSES, .slowness = 2 },
-	{ "nft set of 128 k, members", TARGET_NFT, LIST_ADDRESSES, false, .slowness = 4 },
-	{ "nft set of 128 k, all IPv4", TARGET_NFT, EVERYWHERE, false, .slowness = 4 },
-	{ "nft interval set of 128 k, members", TARGET_NFT, LIST_ADDRESSES, true, .slowness = 8 },
-};
-
-#define TO_DROP  .hot = { .proto = IPPROTO_UDP, .action = XDP_DROP }
-#define TO_PASS  .hot = { .proto = IPPROTO_UDP, .action = XDP_PASS }
-#define SYN_DROP .hot = { .proto = IPPROTO_TCP, .action = XDP_DROP }
-
-static const struct hot_row hot_rows[] = {
-	{ "empty program", TARGET_DROP, TO_DROP },
-	{ "penstock, no chain for the device", TARGET_PENSTOCK, POLICY_NO_CHAIN, TO_PASS },
-	{ "penstock, chain without rules", TARGET_PENSTOCK, POLICY_DEFAULT, TO_DROP },
-	{ "penstock, 1 rule (TCP port), matches", TARGET_PENSTOCK, POLICY_TCP_PORT, SYN_DROP,
-	  .aim_ns = 8 },
-	{ "penstock, 1 rule (TCP port), UDP frame", TARGET_PENSTOCK, POLICY_TCP_PORT, TO_PASS,
-	  .aim_ns = 8 },
-	{ "penstock, 128 k addresses, member", TARGET_PENSTOCK, POLICY_ADDRESSES, TO_DROP,
-	  .member = true },
-	{ "penstock, 128 k addresses, other", TARGET_PENSTOCK, POLICY_ADDRESSES, TO_DROP },
-	{ "xdp-filter, 1 UDP port, matches", TARGET_XDP_FILTER, XDP_FILTER_PORTS, TO_DROP },
-	{ "xdp-filter, 128 k deny, member", TARGET_XDP_FILTER, XDP_FILTER_DENY, TO_DROP,
-	  .member = true },
-	{ "xdp-filter, 128 k deny, other", TARGET_XDP_FILTER, XDP_FILTER_DENY, TO_PASS },
-};
-
-static const uint32_t reference_lines[REFERENCES] = {
-	[REFERENCE_2_10] = 1u << 10,
-	[REFERENCE_2_16] = 1u << 16,
-	[REFERENCE_2_18] = 1u << 18,
-	[REFERENCE_2_20] = 1u << 20,
-};
+const uint32_t stage_reference_lines[REFERENCES] = { 1u << 10, 1u << 16, 1u << 18, 1u << 20 };
 
 static int failed(const char *what, int r)
 {
-	fprintf(stderr, "drop: %s: %s\n", what, strerror(-r));
+	fprintf(stderr, "drop: %s: %s\n", what, r < 0 ? strerror(-r) : "a command failed");
 	return r;
 }
 
-static int make_lists(struct stage *s, const struct options *o)
+static double now_ms(void)
 {
-	int r = list_addresses(&s->lists[LIST_ADDRESSES], ADDRESSES)
-			?: list_prefixes(&s->lists[LIST_PREFIXES], PREFIXES);
+	struct timespec t;
 
-	if (!r && o->feed)
-		r = list_read(&s->lists[LIST_FEED], o->feed);
-	if (r)
-		return failed("the lists", r);
-	for (unsigned int i = 0; i < LIST_ID_COUNT; i++)
-		if (s->lists[i].count)
-			gen_fill(&s->gen, i, s->lists[i].members, s->lists[i].count);
-	return 0;
+	(void)clock_gettime(CLOCK_MONOTONIC, &t); /* cannot fail for this clock */
+	return t.tv_sec * 1e3 + t.tv_nsec / 1e6;
 }
 
-static int make_filters(struct stage *s)
+static bool is_penstock(const struct row *row)
 {
-	for (unsigned int i = 0; i < POLICY_ID_COUNT; i++) {
-		const struct list *list = policies[i].list < 0 ? NULL : &s->lists[policies[i].list];
-		struct filter_list text = {};
-		int r;
+	return row->target == TARGET_PENSTOCK || row->target == TARGET_PENSTOCK_TC;
+}
 
-		if (list && !list->count)
-			continue;
-		if (list)
-			text = (struct filter_list){ list->text, list->len };
-		r = filter_new(&s->filters[i], policies[i].text, &text);
-		if (r)
-			return failed("penstock", r);
+static enum filter_id filter_id(const struct stage *s, const struct row *row)
+{
+	bool large =
+		row->flows != SPEC_NONE && s->lists[row->flows].count > DP_FLOW_SLOTS / FLOW_ROOM;
+
+	return large ? FILTER_LARGE : FILTER_DEFAULT;
+}
+
+/* ---- once ---------------------------------------------------------------------------------------- */
+
+static int read_lists(struct stage *s)
+{
+	int r = 0;
+
+	s->lists = calloc(s->spec.header_count ?: 1, sizeof(*s->lists));
+	if (!s->lists)
+		return -ENOMEM;
+	for (size_t i = 0; i < s->spec.header_count && !r; i++)
+		r = headers_read(&s->lists[i], s->spec.headers[i].name, s->spec.headers[i].path,
+				 s->spec.headers[i].draw);
+	return r;
+}
+
+/* A policy that the compiler refuses leaves out its rows alone. */
+static int compile_policies(struct stage *s)
+{
+	s->policies = calloc(s->spec.policy_count ?: 1, sizeof(*s->policies));
+	if (!s->policies)
+		return -ENOMEM;
+	for (size_t i = 0; i < s->spec.policy_count; i++)
+		s->policies[i].bank = -1;
+	for (size_t i = 0; i < s->spec.policy_count; i++) {
+		int r = filter_policy_new(&s->policies[i], s->spec.policies[i].path);
+
+		if (r && !s->policies[i].why)
+			return failed(s->spec.policies[i].path, r);
 	}
 	return 0;
 }
 
-/* Without xdp-tools the run goes on without its rows. */
-static void make_peers(struct stage *s)
+static int load_xdp_filter(struct stage *s, struct row *row)
 {
-	const struct list *list = &s->lists[LIST_ADDRESSES];
+	static const enum xdp_filter_mode modes[] = {
+		[TARGET_XDP_FILTER_DENY] = XDP_FILTER_DENY,
+		[TARGET_XDP_FILTER_ALLOW] = XDP_FILTER_ALLOW,
+		[TARGET_XDP_FILTER_PORT] = XDP_FILTER_PORT,
+	};
+	const struct headers *members = row->members == SPEC_NONE ? NULL : &s->lists[row->members];
 
-	for (unsigned int i = 0; i <= XDP_FILTER_PORTS; i++) {
-		int r = xdp_filter_new(&s->peers[i], i, list->members, list->count);
-
-		if (r) {
-			(void)failed("xdp-filter, left out", r);
-			xdp_filter_done(&s->peers[i]);
-		}
-	}
+	return xdp_filter_new(&s->peers[row - s->spec.rows], modes[row->target], members);
 }
 
-static int attach_tc_drop(struct stage *s, unsigned int ifindex)
+static int set_up(struct stage *s, struct row *row)
 {
-	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = BPF_TC_INGRESS);
-	LIBBPF_OPTS(bpf_tc_opts, opts, .prog_fd = bpf_program__fd(s->gen.skel->progs.tc_drop));
-
-	return bpf_tc_hook_create(&hook) ?: bpf_tc_attach(&hook, &opts);
-}
-
-/* -ENODEV: what the row measures is not there. */
-static int attach(struct stage *s, struct live_row *row)
-{
-	const struct list *list = &s->lists[LIST_ADDRESSES];
-	struct nft_set set = { .dev = row->pair.rx_name, .intervals = row->which };
-	unsigned int rx = row->pair.rx;
+	double start = now_ms();
+	const char *why = NULL;
+	int r = 0;
 
 	switch (row->target) {
-	case TARGET_DROP:
-		return bpf_xdp_attach((int)rx, bpf_program__fd(s->gen.skel->progs.drop),
-				      XDP_FLAGS_DRV_MODE, NULL);
-	case TARGET_TC_DROP:
-		return attach_tc_drop(s, rx);
 	case TARGET_PENSTOCK:
 	case TARGET_PENSTOCK_TC:
-		if (!s->filters[row->which].skel)
-			return -ENODEV;
-		return filter_attach(&s->filters[row->which], rx,
-				     row->target == TARGET_PENSTOCK_TC);
-	case TARGET_XDP_FILTER:
-		if (!s->peers[row->which].object)
-			return -ENODEV;
-		return xdp_filter_attach(&s->peers[row->which], rx);
-	case TARGET_NFT:
-		return nft_set_new(&set, list->members, list->count) == -ENOENT ? -ENODEV : 0;
+		why = s->policies[row->policy].why;
+		break;
+	case TARGET_XDP_FILTER_DENY:
+	case TARGET_XDP_FILTER_ALLOW:
+	case TARGET_XDP_FILTER_PORT:
+		r = load_xdp_filter(s, row);
+		break;
+	case TARGET_COMMANDS:
+		r = commands_run(row->setup);
+		row->setup_ms = now_ms() - start;
+		break;
 	case TARGET_NOWHERE:
+	case TARGET_XDP_DROP:
+	case TARGET_TC_DROP:
 	case TARGET_COUNT:
 		break;
 	}
-	return 0;
-}
-
-static bool wanted(const struct options *o, enum target target, const char *name)
-{
-	return !o->only || target == TARGET_DROP || strstr(name, o->only);
-}
-
-static int make_rows(struct stage *s, const struct options *o)
-{
-	s->live_count = sizeof(live_rows) / sizeof(*live_rows);
-	s->hot_count = sizeof(hot_rows) / sizeof(*hot_rows);
-	memcpy(s->live, live_rows, sizeof(live_rows));
-	memcpy(s->hot, hot_rows, sizeof(hot_rows));
-	for (size_t i = 0; i < s->live_count; i++) {
-		struct live_row *row = &s->live[i];
-		int r;
-
-		row->absent = !wanted(o, row->target, row->name);
-		if (row->absent)
-			continue;
-		r = pair_new(&row->pair, (unsigned int)i);
-		if (r)
-			return failed("veth", r);
-		r = attach(s, row);
-		row->absent = r == -ENODEV;
-		if (r && !row->absent)
-			return failed(row->name, r);
-	}
-	for (size_t i = 0; i < s->hot_count; i++) {
-		struct hot_row *row = &s->hot[i];
-
-		row->absent = !wanted(o, row->target, row->name) ||
-			      (row->target == TARGET_XDP_FILTER && !s->peers[row->which].object);
-		row->hot.saddr = row->member ? s->lists[LIST_ADDRESSES].members[0] : 0x0a000001;
-	}
-	return 0;
-}
-
-int stage_init(struct stage *s, const struct options *o)
-{
-	int r = gen_init(&s->gen);
-
 	if (r)
-		return failed("the generator", r);
-	r = make_lists(s, o) ?: make_filters(s);
-	if (r)
-		return r;
-	make_peers(s);
-	r = make_rows(s, o);
-	sample_pin(o->cpu);
+		why = r < 0 ? strerror(-r) : "its set-up failed";
+	if (why)
+		row->absent = strdup(why);
+	return why && !row->absent ? -ENOMEM : 0;
+}
+
+static int load_filters(struct stage *s)
+{
+	static const uint32_t flow_slots[] = {
+		[FILTER_DEFAULT] = DP_FLOW_SLOTS,
+		[FILTER_LARGE] = LARGE_FLOW_SLOTS,
+	};
+	bool wanted[FILTERS] = {};
+	int r = 0;
+
+	for (size_t i = 0; i < s->spec.row_count; i++)
+		wanted[filter_id(s, &s->spec.rows[i])] |= is_penstock(&s->spec.rows[i]);
+	for (unsigned int i = 0; i < FILTERS && !r; i++)
+		if (wanted[i])
+			r = filter_init(&s->filters[i], flow_slots[i])
+				    ?: filter_set_dev(&s->filters[i], s->pair.rx);
 	return r;
 }
 
-/*
- * What the program itself counted as dropped; false when it counts nothing, or when it lets some pass: a
- * few sources of all IPv4 are on the list of xdp-filter's allow row.
- */
-static bool count_dropped(const struct stage *s, const struct live_row *row, uint64_t *ret)
+int stage_init(struct stage *s, const char *spec)
 {
-	if (row->target == TARGET_PENSTOCK || row->target == TARGET_PENSTOCK_TC) {
-		*ret = filter_counted(&s->filters[row->which], DP_REASON_RULE_DROP);
-		if (row->sources == EVERYWHERE)
-			*ret += filter_counted(&s->filters[row->which], DP_REASON_DEFAULT_DROP);
-		return true;
-	}
-	if (row->target == TARGET_XDP_FILTER && row->which == XDP_FILTER_DENY) {
-		*ret = xdp_filter_dropped(&s->peers[row->which]);
-		return true;
-	}
-	return false;
-}
+	int r = spec_read(&s->spec, spec) ?: read_lists(s) ?: compile_policies(s);
 
-static int run_live(struct stage *s, struct live_row *row, const struct options *o)
-{
-	uint64_t frames = o->frames / (row->slowness ?: 1), before = 0, after = 0;
-	bool counts = count_dropped(s, row, &before);
-	double ns;
-	int r;
-
-	r = gen_run(&s->gen, row->target == TARGET_NOWHERE ? NULL : &row->pair, row->sources,
-		    frames, &ns);
-	if (!r && counts && count_dropped(s, row, &after) && after - before != frames)
-		r = -EBADMSG;
-	if (r == -EBADMSG) {
-		s->lost++;
-		return 0;
-	}
 	if (r)
-		return failed(row->name, r);
-	samples_add(&row->samples, ns);
-	return 0;
+		return r;
+	r = gen_init(&s->gen, s->lists, s->spec.header_count) ?: pair_new(&s->pair);
+	if (r)
+		return failed("the generator", r);
+	r = load_filters(s);
+	if (r)
+		return failed("penstock", r);
+	s->peers = calloc(s->spec.row_count, sizeof(*s->peers));
+	if (!s->peers)
+		return -ENOMEM;
+	for (size_t i = 0; i < s->spec.row_count && !r; i++)
+		r = set_up(s, &s->spec.rows[i]);
+	sample_pin(s->spec.cpu);
+	return r;
 }
 
-static int hot_prog(const struct stage *s, const struct hot_row *row)
+/* ---- a row's turn -------------------------------------------------------------------------------- */
+
+static int program(const struct stage *s, const struct row *row)
 {
-	if (row->target == TARGET_PENSTOCK)
-		return bpf_program__fd(s->filters[row->which].skel->progs.xdp_ingress);
-	if (row->target == TARGET_XDP_FILTER)
-		return s->peers[row->which].prog;
+	switch (row->target) {
+	case TARGET_PENSTOCK:
+	case TARGET_PENSTOCK_TC:
+		return filter_prog(&s->filters[filter_id(s, row)],
+				   row->target == TARGET_PENSTOCK_TC);
+	case TARGET_XDP_FILTER_DENY:
+	case TARGET_XDP_FILTER_ALLOW:
+	case TARGET_XDP_FILTER_PORT:
+		return s->peers[row - s->spec.rows].prog;
+	case TARGET_TC_DROP:
+		return bpf_program__fd(s->gen.skel->progs.tc_drop);
+	case TARGET_XDP_DROP:
+	case TARGET_NOWHERE:
+	case TARGET_COMMANDS:
+	case TARGET_COUNT:
+		break;
+	}
 	return bpf_program__fd(s->gen.skel->progs.drop);
 }
 
-static int run_hot(struct stage *s, struct hot_row *row)
+static bool is_at_tc(const struct row *row)
 {
-	double ns;
-	int r = gen_test_run(hot_prog(s, row), &row->hot, &ns);
-
-	if (r)
-		return failed(row->name, r);
-	samples_add(&row->samples, ns);
-	return 0;
+	return row->target == TARGET_TC_DROP || row->target == TARGET_PENSTOCK_TC;
 }
 
-static int run_round(struct stage *s, const struct options *o)
+/* The queueing discipline goes with the row: an empty one would be a step on the way of others. */
+static int attach(const struct stage *s, const struct row *row)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)s->pair.rx, .attach_point = BPF_TC_INGRESS);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .prog_fd = program(s, row));
+
+	if (row->target == TARGET_NOWHERE)
+		return 0;
+	if (row->target == TARGET_COMMANDS)
+		return commands_run(row->on);
+	if (is_at_tc(row))
+		return bpf_tc_hook_create(&hook) ?: bpf_tc_attach(&hook, &opts);
+	return bpf_xdp_attach((int)s->pair.rx, program(s, row), XDP_FLAGS_DRV_MODE, NULL);
+}
+
+static int detach(const struct stage *s, const struct row *row)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)s->pair.rx,
+		    .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS);
+
+	if (row->target == TARGET_NOWHERE)
+		return 0;
+	if (row->target == TARGET_COMMANDS)
+		return commands_run(row->off);
+	if (is_at_tc(row))
+		return bpf_tc_hook_destroy(&hook);
+	return bpf_xdp_detach((int)s->pair.rx, XDP_FLAGS_DRV_MODE, NULL);
+}
+
+/* What the program itself counted, of what it does with every frame of the row. */
+static uint64_t counted(const struct stage *s, const struct row *row)
+{
+	const struct filter *filter = &s->filters[filter_id(s, row)];
+	uint64_t count = 0;
+
+	if (row->target == TARGET_XDP_FILTER_DENY)
+		return xdp_filter_dropped(&s->peers[row - s->spec.rows]);
+	if (!is_penstock(row))
+		return 0;
+	if (row->last_rule)
+		return filter_rule_counted(filter, row->last_rule - 1);
+	count = filter_counted(filter, DP_REASON_RULE_DROP);
+	if (!row->by_rule)
+		count += filter_counted(filter, DP_REASON_DEFAULT_DROP);
+	return count;
+}
+
+/* -EBADMSG: a frame is not accounted for, on the way or by the program. */
+static int measure(struct stage *s, struct row *row, uint64_t frames, double *ret_ns)
+{
+	bool counts = is_penstock(row) || row->target == TARGET_XDP_FILTER_DENY;
+	const struct headers *list = row->headers == SPEC_NONE ? NULL : &s->lists[row->headers];
+	uint64_t before = counted(s, row);
+	int r = gen_run(&s->gen, row->target == TARGET_NOWHERE ? NULL : &s->pair, list, frames,
+			ret_ns);
+
+	return !r && counts && counted(s, row) - before != frames ? -EBADMSG : r;
+}
+
+static void choose_frames(const struct stage *s, struct row *row, double ns)
+{
+	double frames = s->spec.sample_ms * 1e6 / ns;
+
+	row->frames = frames > (double)s->spec.frames ? s->spec.frames : (uint64_t)frames;
+	if (row->frames < FIRST_FRAMES)
+		row->frames = FIRST_FRAMES;
+}
+
+/* What the last sample took says how long the next one is; before the first, a few cold frames do. */
+static int take_sample(struct stage *s, struct row *row, double *ret_ns)
+{
+	int r = 0;
+
+	if (!row->frames) {
+		r = measure(s, row, FIRST_FRAMES, ret_ns);
+		if (!r)
+			choose_frames(s, row, *ret_ns);
+	}
+	if (!r)
+		r = measure(s, row, row->frames, ret_ns);
+	if (!r)
+		choose_frames(s, row, *ret_ns);
+	return r;
+}
+
+static int run_live(struct stage *s, struct row *row)
+{
+	int r, off;
+	double ns;
+
+	r = attach(s, row);
+	if (r)
+		return r;
+	r = take_sample(s, row, &ns);
+	off = detach(s, row);
+	if (!r)
+		samples_add(&row->samples, ns);
+	if (r == -EBADMSG) {
+		row->lost++;
+		r = 0;
+	}
+	return r ?: off;
+}
+
+static int run_hot(struct stage *s, struct row *row)
+{
+	double ns;
+	int r = gen_test_run(program(s, row), s->lists[row->headers].at,
+			     row->passes ? XDP_PASS : XDP_DROP, &ns);
+
+	if (!r)
+		samples_add(&row->samples, ns);
+	return r;
+}
+
+static int prepare(struct stage *s, const struct row *row)
+{
+	struct filter *filter = &s->filters[filter_id(s, row)];
+	int r;
+
+	if (!is_penstock(row))
+		return 0;
+	r = filter_use(filter, &s->policies[row->policy]);
+	if (!r && row->flows != SPEC_NONE)
+		r = filter_set_flows(filter, &s->lists[row->flows]);
+	return r;
+}
+
+static int run_row(struct stage *s, struct row *row)
+{
+	int r;
+
+	if (row->absent)
+		return 0;
+	r = prepare(s, row);
+	if (!r)
+		r = row->hot ? run_hot(s, row) : run_live(s, row);
+	return r ? failed(row->name, r) : 0;
+}
+
+static int run_references(struct stage *s)
 {
 	double ns;
 	int r = 0;
 
-	for (size_t i = 0; i < s->live_count && !r; i++)
-		if (!s->live[i].absent)
-			r = run_live(s, &s->live[i], o);
-	for (size_t i = 0; i < s->hot_count && !r; i++)
-		if (!s->hot[i].absent)
-			r = run_hot(s, &s->hot[i]);
 	for (size_t i = 0; i < REFERENCES && !r; i++) {
-		r = gen_reference(&s->gen, reference_lines[i], &ns);
+		r = gen_reference(&s->gen, stage_reference_lines[i], &ns);
 		if (!r)
 			samples_add(&s->references[i], ns);
 	}
 	return r;
 }
 
-int stage_run(struct stage *s, const struct options *o)
+int stage_run(struct stage *s)
 {
 	int r = 0;
 
-	for (unsigned long i = 0; i < o->rounds && !r; i++) {
-		r = run_round(s, o);
-		fprintf(stderr, "\rround %lu of %lu", i + 1, o->rounds);
+	for (unsigned long i = 0; i < s->spec.rounds && !r; i++) {
+		for (size_t n = 0; n < s->spec.row_count && !r; n++)
+			r = run_row(s, &s->spec.rows[n]);
+		if (!r)
+			r = run_references(s);
+		fprintf(stderr, "\rround %lu of %lu", i + 1, s->spec.rounds);
 	}
 	fputc('\n', stderr);
 	return r;
@@ -331,11 +361,17 @@ int stage_run(struct stage *s, const struct options *o)
 
 void stage_done(struct stage *s)
 {
-	for (size_t i = 0; i < POLICY_ID_COUNT; i++)
-		filter_done(&s->filters[i]);
-	for (size_t i = 0; i <= XDP_FILTER_PORTS; i++)
+	for (size_t i = 0; s->peers && i < s->spec.row_count; i++)
 		xdp_filter_done(&s->peers[i]);
-	for (size_t i = 0; i < LIST_ID_COUNT; i++)
-		list_done(&s->lists[i]);
+	for (size_t i = 0; s->policies && i < s->spec.policy_count; i++)
+		filter_policy_done(&s->policies[i]);
+	for (size_t i = 0; s->lists && i < s->spec.header_count; i++)
+		headers_done(&s->lists[i]);
+	free(s->peers);
+	free(s->policies);
+	free(s->lists);
+	for (unsigned int i = 0; i < FILTERS; i++)
+		filter_done(&s->filters[i]);
 	gen_done(&s->gen);
+	spec_done(&s->spec);
 }

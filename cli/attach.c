@@ -15,10 +15,15 @@
 enum status attach_show(const struct invocation *call, struct json_object *answer)
 {
 	static const struct table_column columns[] = {
-		{ "DEVICE", false }, { "ZONE", false }, { "DIRECTION", false },
-		{ "HOOK", false },   { "MODE", false }, {},
+		{ "DEVICE", false },
+		{ "ZONE", false },
+		{ "DIRECTION", false },
+		{ "HOOK", false },
+		{ "MODE", false },
+		{ "ROLE", false },
+		{},
 	};
-	static const char *const keys[] = { "dev", "zone", "dir", "hook", "mode" };
+	static const char *const keys[] = { "dev", "zone", "dir", "hook", "mode", "role" };
 	_cleanup_table_ struct table *table = table_new(call, columns);
 
 	if (!table) {
@@ -27,7 +32,7 @@ enum status attach_show(const struct invocation *call, struct json_object *answe
 	}
 	for (size_t i = 0; i < json_count(answer, "attached"); i++) {
 		table_row(table);
-		for (size_t k = 0; k < 5; k++)
+		for (size_t k = 0; k < sizeof(keys) / sizeof(*keys); k++)
 			table_text(table, k, json_text(json_at(answer, "attached", i), keys[k]));
 	}
 	return table_print(table, true);

@@ -7,7 +7,7 @@
 #include "input.h"
 #include "output.h"
 #include "policy.h"
-#include "table.h"
+#include "stats.h"
 #include "term.h"
 #include "verbs.h"
 
@@ -45,35 +45,7 @@ static void show_summary(const struct policy *policy, const char *name)
 	       term_bytes((uint64_t)policy->image.count * DP_LINE_BYTES, bytes));
 }
 
-static enum status show_stats(const struct invocation *call, const struct policy *policy)
-{
-	static const struct table_column columns[] = { { "DIMENSION", false },
-						       { "CLASSES", true },
-						       {} };
-	struct json_object *stats = json_member(policy->manifest, "stats");
-	struct json_object *classes = json_member(stats, "classes");
-	_cleanup_table_ struct table *table = table_new(call, columns);
-	char bytes[TERM_NUMBER], number[TERM_NUMBER];
-
-	if (!table) {
-		term_error("out of memory");
-		return STATUS_FAILED;
-	}
-	printf("tables: %s, %s bytes a bank, %d banks\n",
-	       term_bytes(json_number(stats, "image_bytes"), bytes),
-	       term_number(json_number(stats, "image_bytes"), number), DP_BANKS);
-	if (!json_object_is_type(classes, json_type_object))
-		return STATUS_DONE;
-	json_object_object_foreach(classes, key, value)
-	{
-		table_row(table);
-		table_text(table, 0, key);
-		table_number(table, 1, json_object_get_uint64(value));
-	}
-	return table_print(table, true);
-}
-
-static struct json_object *summary_json(const struct policy *policy)
+static struct json_object *summary_json(const struct policy *policy, struct json_object *forecast)
 {
 	struct json_object *summary = json_object_new_object(), *m = policy->manifest;
 
@@ -85,6 +57,7 @@ static struct json_object *summary_json(const struct policy *policy)
 	json_set(summary, "sets", json_object_new_uint64(json_count(m, "sets")));
 	json_set(summary, "members", json_object_new_uint64(count_members(m)));
 	json_set(summary, "stats", json_object_get(json_member(m, "stats")));
+	json_set(summary, "forecast", json_object_get(forecast));
 	return summary;
 }
 
@@ -92,13 +65,19 @@ enum status verb_check(const struct invocation *call)
 {
 	_cleanup_input_ struct input in = INPUT_INIT;
 	_cleanup_(policy_done) struct policy policy = {};
+	_cleanup_json_ struct json_object *forecast = NULL;
 	int r = input_load(&in, call->args[0], &policy);
 	enum status status = diags_result(call, &policy.diags, r, in.name);
 
 	if (status != STATUS_DONE)
 		return status;
+	forecast = stats_forecast(&policy);
+	if (!forecast) {
+		term_error("out of memory");
+		return STATUS_FAILED;
+	}
 	if (output_json(call))
-		return diags_print(&policy.diags, in.name, summary_json(&policy));
+		return diags_print(&policy.diags, in.name, summary_json(&policy, forecast));
 	show_summary(&policy, in.name);
-	return call->value[OPTION_STATS] ? show_stats(call, &policy) : STATUS_DONE;
+	return call->value[OPTION_STATS] ? stats_show(call, &policy, forecast) : STATUS_DONE;
 }

@@ -46,7 +46,7 @@ const struct option_def command_options[OPTION_COUNT] = {
 			     .every = true,
 			     .help = "print the version of this program" },
 	[OPTION_STATS] = { .name = "stats",
-			   .help = "also print what the tables in the kernel will need" },
+			   .help = "also print its tables and the memory that an apply will take" },
 	[OPTION_WRITE] = { .name = "write", .letter = 'w', .help = "rewrite the file in place" },
 	[OPTION_CHECK] = { .name = "check",
 			   .help = "print nothing; exit 1 if the form is not canonical" },
@@ -84,6 +84,9 @@ const struct option_def command_options[OPTION_COUNT] = {
 			  .metavar = "FILE",
 			  .help = "every frame of a capture file",
 			  .complete = COMPLETE_FILE },
+	[OPTION_TTL] = { .name = "ttl",
+			 .metavar = "TIME",
+			 .help = "they leave after this time and not after the set's, or never" },
 };
 
 #define LIST (OPTION_BIT(OPTION_LIMIT) | OPTION_BIT(OPTION_ALL))
@@ -152,31 +155,43 @@ const struct command commands[] = {
 	{
 		.name = "sets",
 		.summary = "show the address sets",
-		.details = "Members are the prefixes given without duplicates and covered ones.",
+		.details =
+			"MEMBERS are the prefixes that the policy gives, without duplicates and covered ones;\n"
+			"RUN-TIME are those that were added with 'set add'. MAX bounds both together.",
 		.options = LIST,
 		.run = verb_sets,
 	},
 	{
 		.name = "set add",
-		.summary = "add addresses to a run-time set (not carried out yet)",
-		.details = "Sets that are filled at run time belong to a later version.",
+		.summary = "add addresses and prefixes to a set, or make them stay longer",
+		.details =
+			"For sets with 'max' or 'ttl'. Packets meet the new members when the command returns. A\n"
+			"member that is there already starts its time anew. Members survive the daemon, but not\n"
+			"a reboot. When not all of them fit, none is added.\n"
+			"Without ADDR, or with - alone, a list is read from standard input: one a line, # comments.",
 		.args = { { "NAME", COMPLETE_SET, false, false },
-			  { "ADDR", COMPLETE_NOTHING, false, true } },
+			  { "ADDR", COMPLETE_NOTHING, true, true } },
+		.options = OPTION_BIT(OPTION_TTL),
 		.run = verb_set_change,
 	},
 	{
 		.name = "set del",
-		.summary = "remove addresses from a run-time set (not carried out yet)",
-		.details = "Sets that are filled at run time belong to a later version.",
+		.summary = "remove addresses and prefixes from a set",
+		.details =
+			"Only what was added with 'set add', by the same prefix. Exits with 1 when one of them was\n"
+			"no member, or is one by the policy; the others are removed. Lists as for 'set add'.",
 		.args = { { "NAME", COMPLETE_SET, false, false },
-			  { "ADDR", COMPLETE_NOTHING, false, true } },
+			  { "ADDR", COMPLETE_NOTHING, true, true } },
 		.run = verb_set_change,
 	},
 	{
 		.name = "set list",
-		.summary = "show one set",
-		.details = "Shows where the set comes from and how many prefixes it has.",
+		.summary = "show the members of a set",
+		.details =
+			"What was added at run time comes first, in no order, then what the policy gives. Members\n"
+			"that come or go while a long list is printed may be missing from it.",
 		.args = { { "NAME", COMPLETE_SET, false, false } },
+		.options = LIST,
 		.run = verb_set_list,
 	},
 	{
@@ -205,8 +220,10 @@ const struct command commands[] = {
 		.name = "explain",
 		.summary = "say what would happen to a packet, and why",
 		.details =
-			"Runs the loaded program on a packet and changes nothing. A packet is given as a frame\n"
-			"in hexadecimal, as a capture file, or as a TUPLE, best in quotes:\n"
+			"Runs the loaded program on a packet and changes nothing. It says what the packet would\n"
+			"meet now, with the flows and run-time sets of the moment, and of one packet also how the\n"
+			"program comes to that. A packet is given as a frame in hexadecimal, as a capture file, or\n"
+			"as a TUPLE, best in quotes:\n"
 			"\n"
 			"    tcp 198.51.100.7:40000 > 192.0.2.10:80 syn\n"
 			"    udp [2001:db8::1]:40000 > [2001:db8::53]:53\n"

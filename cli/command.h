@@ -58,6 +58,7 @@ enum option_id {
 	OPTION_AT,
 	OPTION_FRAME,
 	OPTION_PCAP,
+	OPTION_TTL,
 	OPTION_COUNT,
 };
 

@@ -58,13 +58,20 @@ static void describe_set(struct text *t, struct json_object *set)
 		    json_text(set, "digest"));
 	if (json_number(set, "max"))
 		text_printf(t, ", max: %" PRIu64, json_number(set, "max"));
+	if (json_number(set, "ttl_ms"))
+		text_printf(t, ", ttl: %" PRIu64 "ms", json_number(set, "ttl_ms"));
+	if (json_object_get_boolean(json_member(set, "refresh")))
+		text_puts(t, ", refresh: on-change");
 	text_puts(t, "}");
 }
 
 static void describe_chain(struct text *t, struct json_object *chain)
 {
-	text_printf(t, "{at: %s.%s, default: %s}", json_text(chain, "zone"),
-		    json_text(chain, "dir"), json_text(chain, "default"));
+	text_printf(t, "{at: %s.%s, default: %s", json_text(chain, "zone"), json_text(chain, "dir"),
+		    json_text(chain, "default"));
+	if (!strcmp(json_text(chain, "fragments"), "first-only"))
+		text_puts(t, ", fragments: first-only");
+	text_puts(t, "}");
 }
 
 struct kind {

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "client.h"
+#include "explain_walk.h"
 #include "frame.h"
 #include "help.h"
 #include "output.h"
@@ -106,13 +107,6 @@ static enum status judge_result(struct json_object *result, uint64_t number)
 
 /* ---- one frame --------------------------------------------------------------------------------- */
 
-static void print_line(const char *what, const char *text)
-{
-	printf("%-8s ", what);
-	term_write(stdout, text && *text ? text : "-", TERM_LINE);
-	putchar('\n');
-}
-
 static void print_audit(struct json_object *result)
 {
 	struct text ids = {};
@@ -120,14 +114,24 @@ static void print_audit(struct json_object *result)
 
 	for (size_t i = 0; i < json_count(result, "audit"); i++) {
 		text_puts(&ids, i ? ", " : "");
-		text_puts(&ids, json_object_get_string(json_at(result, "audit", i)));
+		text_puts(&ids, json_object_get_string(json_at(result, "audit", i)) ?: "");
 	}
 	line = text_take(&ids);
 	if (line && *line)
-		print_line("audit", line);
+		explain_line("audit", line);
 }
 
-static void print_result(const struct invocation *call, struct json_object *result)
+static void print_cost(struct json_object *result)
+{
+	const char *note = json_text(result, "cost_note");
+
+	if (json_member(result, "cost_ns"))
+		printf("%-8s %" PRIu64 " ns\n", "cost", json_number(result, "cost_ns"));
+	else if (*note)
+		explain_line("cost", note);
+}
+
+static enum status print_result(const struct invocation *call, struct json_object *result)
 {
 	static const char *const keys[] = { "reason", "chain", "rule", "source" };
 	const char *verdict = json_text(result, "verdict");
@@ -135,17 +139,17 @@ static void print_result(const struct invocation *call, struct json_object *resu
 	bool colors = table_colors(call);
 
 	fputs(colors ? color : "", stdout);
-	print_line("verdict", verdict);
+	explain_line("verdict", verdict);
 	fputs(colors ? "\033[0m" : "", stdout);
 	for (size_t i = 0; i < 4; i++)
-		print_line(keys[i], json_text(result, keys[i]));
+		explain_line(keys[i], json_text(result, keys[i]));
 	if (*json_text(result, "service"))
-		print_line("service", json_text(result, "service"));
+		explain_line("service", json_text(result, "service"));
 	if (*json_text(result, "backend"))
-		print_line("backend", json_text(result, "backend"));
+		explain_line("backend", json_text(result, "backend"));
 	print_audit(result);
-	if (json_member(result, "cost_ns"))
-		printf("%-8s %" PRIu64 " ns\n", "cost", json_number(result, "cost_ns"));
+	print_cost(result);
+	return explain_walk_print(call, result);
 }
 
 static enum status explain_frame(const struct invocation *call, const uint8_t *frame, size_t len)
@@ -164,7 +168,7 @@ static enum status explain_frame(const struct invocation *call, const uint8_t *f
 	if (output_json(call))
 		output_line(result);
 	else if (status == STATUS_DONE)
-		print_result(call, result);
+		status = print_result(call, result);
 	return status;
 }
 

@@ -13,8 +13,7 @@
 
 #define POLICY_MAX_BYTES (64u * 1024 * 1024)
 
-/* Reads to the end; a NUL follows the text. expected: bytes, when known. */
-static int read_all(int fd, size_t expected, size_t max, char **ret, size_t *ret_len)
+int input_read(int fd, size_t expected, size_t max, char **ret, size_t *ret_len)
 {
 	_cleanup_free_ char *text = NULL;
 	size_t len = 0, room = expected + 1;
@@ -78,8 +77,8 @@ int input_open(struct input *in, const char *name)
 	in->dir = open_dir_of(from_stdin ? "./" : name);
 	if (in->dir < 0)
 		return in->dir;
-	return read_all(in->fd, S_ISREG(st.st_mode) ? (size_t)st.st_size : 65536, POLICY_MAX_BYTES,
-			&in->text, &in->len);
+	return input_read(in->fd, S_ISREG(st.st_mode) ? (size_t)st.st_size : 65536,
+			  POLICY_MAX_BYTES, &in->text, &in->len);
 }
 
 void input_done(struct input *in)
@@ -122,7 +121,7 @@ static int read_set(void *ctx, const char *path, const char **ret_text, size_t *
 		return fd;
 	if (fstat(fd, &st))
 		return -errno;
-	r = read_all(fd, (size_t)st.st_size, SETFILE_MAX_BYTES, &text, ret_len);
+	r = input_read(fd, (size_t)st.st_size, SETFILE_MAX_BYTES, &text, ret_len);
 	if (!r)
 		r = vec_push(&in->sets, text);
 	if (r)

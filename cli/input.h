@@ -26,6 +26,12 @@ struct input {
 		.fd = -1, .dir = -1 \
 	}
 
+/*
+ * Reads to the end; a NUL follows the text, which is the caller's. expected: bytes, when known. -EFBIG above
+ * max bytes.
+ */
+int input_read(int fd, size_t expected, size_t max, char **ret, size_t *ret_len) _must_check_;
+
 /* Opens and reads the policy alone. 0 or -errno. */
 int input_open(struct input *in, const char *name) _must_check_;
 void input_done(struct input *in);

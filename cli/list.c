@@ -51,6 +51,8 @@ static enum status print_table(const struct invocation *call, const struct list 
 		list->fill(table, json_at(answer, list->key, i));
 	}
 	status = table_print(table, true);
+	if (list->after)
+		list->after(answer);
 	output_rest(call, rows);
 	return status;
 }

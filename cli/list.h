@@ -14,6 +14,8 @@ struct list {
 	bool (*keep)(const struct invocation *call, struct json_object *row); /* NULL: every row */
 	int (*compare)(const void *a, const void *b); /* of struct json_object *; NULL: as sent */
 	void (*fill)(struct table *table, struct json_object *row);
+	void (*after)(
+		struct json_object *answer); /* what people see below the table; NULL: nothing */
 };
 
 enum status list_run(const struct invocation *call, const struct list *list);

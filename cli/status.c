@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `penstock status`: the running policy, where it is attached, and what its chains did. */
+#include <inttypes.h>
 #include <json-c/json.h>
 
 #include "attach.h"
@@ -66,6 +67,39 @@ static void show_why(struct json_object *status, const char *key, const char *wh
 	}
 }
 
+/* "12 of 65,536 unanswered flows"; how many is not known before they were counted. */
+static void show_table(struct json_object *state, const char *key, const char *what)
+{
+	struct json_object *table = json_member(state, key);
+	char used[TERM_NUMBER], slots[TERM_NUMBER];
+
+	printf("%s of %s %s",
+	       json_member(table, "used") ? term_number(json_number(table, "used"), used) : "?",
+	       term_number(json_number(table, "slots"), slots), what);
+}
+
+static void show_state(struct json_object *status)
+{
+	struct json_object *state = json_member(status, "state");
+
+	if (!json_object_get_boolean(json_member(state, "stateful")))
+		return;
+	fputs("state: ", stdout);
+	show_table(state, "flows", "established flows, ");
+	show_table(state, "pending", "unanswered, ");
+	show_table(state, "fragments", "fragmented datagrams\n");
+	if (json_number(state, "adopt_seconds_left"))
+		printf("adopting: connections older than the policy are taken over for %" PRIu64
+		       " s more\n",
+		       json_number(state, "adopt_seconds_left"));
+	for (size_t i = 0; i < json_count(state, "warnings"); i++) {
+		fputs("warning: ", stdout);
+		term_write(stdout, json_object_get_string(json_at(state, "warnings", i)),
+			   TERM_LINE);
+		putchar('\n');
+	}
+}
+
 static enum status show_chains(const struct invocation *call, struct json_object *status)
 {
 	static const struct table_column columns[] = {
@@ -115,7 +149,13 @@ enum status verb_status(const struct invocation *call)
 		return STATUS_DONE;
 	}
 	show_policy(answer);
+	show_state(answer);
 	show_pending(answer);
+	for (size_t i = 0; i < json_count(answer, "feeds"); i++) {
+		struct json_object *feed = json_at(answer, "feeds", i);
+
+		sets_show_feed(feed, json_text(feed, "file"));
+	}
 	show_why(answer, "failed", "not attached");
 	show_why(answer, "attached", "note");
 	if (json_count(answer, "attached")) {

@@ -109,6 +109,27 @@ const char *term_bytes(uint64_t n, char buf[static TERM_NUMBER])
 	return buf;
 }
 
+const char *term_duration(uint64_t ms, char buf[static TERM_NUMBER])
+{
+	static const struct {
+		const char *name;
+		uint64_t ms;
+	} units[] = {
+		{ "d", 86400000 }, { "h", 3600000 }, { "m", 60000 }, { "s", 1000 }, { "ms", 1 }
+	};
+	size_t unit = 0;
+	int len;
+
+	while (units[unit].ms > 1 && ms < units[unit].ms)
+		unit++;
+	len = snprintf(buf, TERM_NUMBER, "%" PRIu64 "%s", ms / units[unit].ms, units[unit].name);
+	ms %= units[unit].ms;
+	if (units[unit].ms > 1000 && ms / units[unit + 1].ms)
+		snprintf(buf + len, TERM_NUMBER - (size_t)len, " %" PRIu64 "%s",
+			 ms / units[unit + 1].ms, units[unit + 1].name);
+	return buf;
+}
+
 const char *term_count(uint64_t n, const char *noun, char buf[static TERM_COUNT])
 {
 	char number[TERM_NUMBER];

@@ -35,6 +35,9 @@ void term_verror(const char *format, va_list args) _printf_(1, 0);
 const char *term_number(uint64_t n, char buf[static TERM_NUMBER]);
 const char *term_bytes(uint64_t n, char buf[static TERM_NUMBER]);
 
+/* The two largest units: "45s", "59m 30s", "2d 3h"; below a second "250ms". */
+const char *term_duration(uint64_t ms, char buf[static TERM_NUMBER]);
+
 /* "1 rule", "1,234 rules". */
 #define TERM_COUNT 64
 const char *term_count(uint64_t n, const char *noun, char buf[static TERM_COUNT]);

@@ -22,3 +22,8 @@ enum status verb_set_list(const struct invocation *call);
 enum status verb_sets(const struct invocation *call);
 enum status verb_status(const struct invocation *call);
 enum status verb_version(const struct invocation *call);
+
+struct json_object;
+
+/* A line about a file that is read again on change, when there is something to say. */
+void sets_show_feed(struct json_object *feed, const char *file);

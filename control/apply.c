@@ -10,6 +10,9 @@
 #include "counters.h"
 #include "daemon.h"
 #include "fail.h"
+#include "feeds.h"
+#include "flows.h"
+#include "flows_import.h"
 #include "install.h"
 #include "job.h"
 #include "jsonobj.h"
@@ -22,10 +25,14 @@ struct apply {
 	struct apply_request request;
 	struct job *job; /* while the child runs */
 	struct job_result image;
+	struct sources sources;        /* until the generation has them */
 	struct generation *generation; /* what is to run */
 	struct json_object *diagnostics;
 	struct generation_clear clear;
 	struct install_result installed;
+	uint64_t sets_taken; /* numbers that are for no new set */
+	bool adds_state;     /* it asks for flows where nothing asked before */
+	struct flows_import import;
 	struct overrides overrides; /* as they are after the change */
 	bool overrides_changed;
 	uint64_t flipped_from; /* the generation that ran before */
@@ -63,6 +70,7 @@ static void apply_free(struct apply **at)
 
 	apply_request_done(&a->request);
 	job_result_done(&a->image);
+	sources_done(&a->sources);
 	generation_free(&a->generation);
 	json_put(&a->diagnostics);
 	vec_done(&a->clear.rules);
@@ -110,7 +118,7 @@ static void describe(const struct apply *a, const struct generation *g, struct a
 static const char *asked_by(const struct apply_request *r, char text[static 48])
 {
 	if (!r->pid)
-		return "--policy";
+		return r->guard ? "a feed" : "--policy";
 	(void)snprintf(text, 48, "pid %d, uid %u", (int)r->pid, (unsigned int)r->uid);
 	return text;
 }
@@ -121,7 +129,7 @@ static void log_outcome(const struct apply *a, const struct apply_outcome *o)
 	struct json_object *errors = NULL;
 	char by[48];
 
-	if (r->check_only)
+	if (r->check_only || (r->guard && o->result != APPLY_DONE))
 		return;
 	switch (o->result) {
 	case APPLY_DONE:
@@ -210,6 +218,8 @@ static void settle(void *ctx)
 	if (r < 0)
 		log_warning("install: waiting for packets: %s; the next apply waits again",
 			    strerrordesc_np(-r));
+	if (a->import.tracked)
+		flows_import(&a->import, d->loader);
 	state_prune(d->state, d->running->number, a->flipped_from);
 	r = a->overrides_changed ? overrides_save(&d->overrides, d->state) : 0;
 	if (r < 0)
@@ -222,6 +232,11 @@ static void on_settled(void *ctx)
 	struct apply *a = ctx;
 
 	a->install_ms = now_ms() - a->install_ms;
+	if (a->import.tracked)
+		log_info("flows: %llu imported from the kernel's connection tracking",
+			 (unsigned long long)a->import.put);
+	flows_watch_imported(a->d->flows, &a->import);
+	sets_drop_unnamed(a->d->sets);
 	finish(a);
 }
 
@@ -243,7 +258,10 @@ static int clear_slots(struct apply *a)
 
 static int save(struct apply *a)
 {
-	int r = state_save_generation(a->d->state, a->generation);
+	int r = sources_sync(a->d->state, &a->generation->sources);
+
+	if (!r)
+		r = state_save_generation(a->d->state, a->generation);
 
 	if (r < 0)
 		return fail(&a->why, r, "the state directory cannot take the new names: %s",
@@ -261,6 +279,8 @@ static void install(void *ctx)
 	a->install_ms = now_ms();
 	r = generation_assign(a->generation, d->running, number, &a->clear, &a->why);
 	if (!r)
+		r = generation_sets_assign(a->generation, d->running, a->sets_taken, &a->why);
+	if (!r)
 		r = generation_patch(a->generation, a->image.lines, a->image.count, &a->why);
 	if (!r)
 		r = save(a);
@@ -270,7 +290,25 @@ static void install(void *ctx)
 	if (!r)
 		r = clear_slots(a);
 	job_result_done(&a->image);
+	a->adds_state = !r && generation_adds_state(a->generation, d->running);
+	if (a->adds_state)
+		flows_import(&a->import, d->loader);
 	a->r = r;
+}
+
+/* The flip; flows that are older than it are either known by now or may show themselves for a while. */
+static int flip(struct apply *a)
+{
+	bool adopt = a->adds_state && !a->import.tracked;
+	uint32_t before = 0;
+	int r;
+
+	if (adopt)
+		before = flows_adopt(a->d->loader, flows_now() + DP_TICKS(FLOWS_ADOPT_SECONDS));
+	r = apply_switch(a->d, a->generation, &a->overrides, a->installed.bank, &a->why);
+	if (r < 0 && adopt)
+		(void)flows_adopt(a->d->loader, before); /* what it was meanwhile is of no use */
+	return r;
 }
 
 static void on_installed(void *ctx)
@@ -281,7 +319,7 @@ static void on_installed(void *ctx)
 	if (a->r >= 0 && d->stopping)
 		a->r = -ESHUTDOWN;
 	if (a->r >= 0)
-		a->r = apply_switch(d, a->generation, &a->overrides, a->installed.bank, &a->why);
+		a->r = flip(a);
 	if (a->r < 0) {
 		finish(a);
 		return;
@@ -294,7 +332,11 @@ static void on_installed(void *ctx)
 	vec_done(&d->overrides);
 	d->overrides = a->overrides;
 	a->overrides = (struct overrides){};
+	feeds_follow(d->feeds);
 	apply_detach_rest(d);
+	if (flows_watch_run(d->flows, generation_is_stateful(d->running)) < 0)
+		log_warning(
+			"flows: cannot be counted; 'penstock status' does not know how many there are");
 	/* The policy is active, whatever becomes of the tidying up. */
 	if (worker_submit(d->worker, settle, on_settled, a) < 0)
 		on_settled(a);
@@ -309,6 +351,8 @@ static void save_places(void *ctx)
 	int r = generation_assign(a->generation, a->d->running, a->d->running->number, &a->clear,
 				  &a->why);
 
+	if (!r)
+		r = generation_sets_assign(a->generation, a->d->running, a->sets_taken, &a->why);
 	a->r = r < 0 ? r : save(a);
 }
 
@@ -319,6 +363,7 @@ static void on_places_saved(void *ctx)
 	if (a->r >= 0) {
 		generation_free(&a->d->running);
 		a->d->running = TAKE_PTR(a->generation);
+		feeds_follow(a->d->feeds);
 	}
 	finish(a);
 }
@@ -347,10 +392,22 @@ static void answer_unchanged(struct apply *a)
 	finish(a);
 }
 
+/* What only the daemon can say against a policy that compiles. */
+static int ask_guard(struct apply *a)
+{
+	const struct apply_guard *guard = a->request.guard;
+
+	if (guard)
+		return guard->policy(guard->ctx, a->d->running, a->generation, &a->why);
+	return feeds_admit(a->d->feeds, a->generation, a->diagnostics);
+}
+
 static void on_read(void *ctx)
 {
 	struct apply *a = ctx;
 
+	if (a->r >= 0 && !a->request.check_only)
+		a->r = ask_guard(a);
 	if (a->r >= 0 && !a->request.check_only)
 		a->r = overrides_copy(&a->d->overrides, &a->overrides);
 	if (a->r < 0 || a->request.check_only) {
@@ -358,6 +415,7 @@ static void on_read(void *ctx)
 		return;
 	}
 	a->overrides_changed = overrides_drop_named(&a->overrides, a->generation);
+	a->sets_taken = sets_taken(a->d->sets);
 	if (runs_already(a))
 		answer_unchanged(a);
 	else
@@ -391,6 +449,8 @@ static int read_generation(struct apply *a)
 		return r;
 	memcpy(a->generation->digest, header->digest, sizeof(header->digest));
 	a->generation->lines = a->image.count;
+	a->generation->sources = a->sources;
+	a->sources = (struct sources){};
 	return describe_now(a);
 }
 
@@ -407,7 +467,7 @@ static void read_result(void *ctx)
 	a->r = a->image.count ? read_generation(a) : -EINVAL;
 }
 
-/* ---- 1 ------------------------------------------------------------------------------------------------ */
+/* ---- 0 and 1 ------------------------------------------------------------------------------------------ */
 
 static void on_compiled(void *ctx, int r, struct job_result *result, uint64_t took_ms,
 			const char *why)
@@ -423,6 +483,40 @@ static void on_compiled(void *ctx, int r, struct job_result *result, uint64_t to
 		submit(a, read_result, on_read);
 }
 
+static int start_job(struct apply *a)
+{
+	struct job_input input = { .task = JOB_COMPILE,
+				   .file = a->request.file,
+				   .paths = a->request.paths,
+				   .fds = &a->request.fds };
+	int r = job_start(&a->job, a->d->event, &input, on_compiled, a);
+
+	fd_list_done(&a->request.fds); /* the child has its own by now */
+	return r;
+}
+
+/* The child gets copies: what is kept is what is compiled, whoever writes to the files meanwhile. */
+static void keep_sources(void *ctx)
+{
+	struct apply *a = ctx;
+	const struct generation *running = a->d->running;
+
+	a->r = sources_keep(a->d->state, running ? &running->sources : NULL, a->request.paths,
+			    &a->request.fds, &a->sources, &a->why);
+	if (!a->r && a->request.guard)
+		a->r = a->request.guard->files(a->request.guard->ctx, &a->request.fds, &a->why);
+}
+
+static void on_kept(void *ctx)
+{
+	struct apply *a = ctx;
+
+	if (a->r >= 0)
+		a->r = a->d->stopping ? -ESHUTDOWN : start_job(a);
+	if (a->r < 0)
+		finish(a);
+}
+
 static int check_room(const struct daemon *d, bool check_only)
 {
 	if (d->stopping)
@@ -434,10 +528,6 @@ static int check_room(const struct daemon *d, bool check_only)
 
 int apply_start(struct daemon *d, struct apply_request *request, apply_done_fn *done, void *ctx)
 {
-	struct job_input input = { .task = JOB_COMPILE,
-				   .file = request->file,
-				   .paths = request->paths,
-				   .fds = &request->fds };
 	struct apply *a = NULL;
 	int r = check_room(d, request->check_only);
 
@@ -445,19 +535,18 @@ int apply_start(struct daemon *d, struct apply_request *request, apply_done_fn *
 		a = calloc(1, sizeof(*a));
 		r = a ? 0 : -ENOMEM;
 	}
-	if (!r)
-		r = job_start(&a->job, d->event, &input, on_compiled, a);
-	fd_list_done(&request->fds); /* the child has its own by now */
+	if (!r) {
+		*a = (struct apply){ .d = d, .request = *request, .done = done, .ctx = ctx };
+		*request = (struct apply_request){};
+		r = a->request.check_only ? start_job(a)
+					  : worker_submit(d->worker, keep_sources, on_kept, a);
+	}
 	if (r < 0) {
+		if (a)
+			apply_free(&a);
 		apply_request_done(request);
-		free(a);
 		return r;
 	}
-	a->d = d;
-	a->request = *request;
-	*request = (struct apply_request){};
-	a->done = done;
-	a->ctx = ctx;
 	a->next = d->applies;
 	d->applies = a;
 	if (a->request.check_only)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A change of policy as one transaction:
- *   1. a child compiles                                    (child)
+ *   0. the files are copied, to be kept                    (worker)
+ *   1. a child compiles the copies                         (child)
  *   2. its answer is read and checked                      (worker)
  *   3. nothing to do? then that is the answer              (loop)
  *   4. names get counter slots, which go into the image; names, spans and slots are saved, synced;
@@ -21,12 +22,22 @@ struct apply;
 struct daemon;
 struct json_object;
 
+/* Questions that a change by the daemon itself asks before anything is changed: 0, or -errno and a sentence. */
+struct apply_guard {
+	void *ctx;
+	int (*files)(void *ctx, const struct fd_list *fds,
+		     char **ret_why); /* the copies; on the worker */
+	int (*policy)(void *ctx, const struct generation *running, const struct generation *next,
+		      char **ret_why); /* on the loop; not -EINVAL */
+};
+
 struct apply_request {
 	char *file, *dir;          /* dir may be NULL */
 	struct json_object *paths; /* may be NULL */
 	struct fd_list fds;        /* the policy, then one for each path */
 	bool check_only;
-	pid_t pid; /* who asked, 0: ourselves */
+	const struct apply_guard *guard; /* NULL: nobody is asked; its owner speaks of failures */
+	pid_t pid;                       /* who asked, 0: ourselves */
 	uid_t uid;
 };
 

@@ -23,7 +23,7 @@ struct attach_want {
 	struct netif_dev dev;
 	uint8_t zone; /* number as in the bank */
 	enum model_hook hook;
-	bool ingress, egress; /* the zone has a chain in this direction */
+	bool ingress, egress; /* the zone has a chain in this direction, or makes flows there */
 };
 
 struct attach_state {

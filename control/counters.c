@@ -17,6 +17,16 @@ static void add(struct dp_count *sum, const struct dp_count *part)
 	sum->bytes += part->bytes;
 }
 
+static void add_rule(struct dp_rule_count *sum, const struct dp_rule_count *part)
+{
+	sum->packets += part->packets;
+	sum->bytes += part->bytes;
+	if (part->first_ns && (!sum->first_ns || part->first_ns < sum->first_ns))
+		sum->first_ns = part->first_ns;
+	if (part->last_ns > sum->last_ns)
+		sum->last_ns = part->last_ns;
+}
+
 /* Room for one value of every possible CPU. */
 static int alloc_values(size_t value_bytes, void **ret, size_t *ret_cpus)
 {
@@ -29,7 +39,7 @@ static int alloc_values(size_t value_bytes, void **ret, size_t *ret_cpus)
 	return *ret ? 0 : -ENOMEM;
 }
 
-int counters_rules(const struct loader *l, uint32_t slots, struct dp_count *ret)
+int counters_rules(const struct loader *l, uint32_t slots, struct dp_rule_count *ret)
 {
 	_cleanup_free_ void *values = NULL;
 	const struct dp_rule_block *block;
@@ -51,7 +61,7 @@ int counters_rules(const struct loader *l, uint32_t slots, struct dp_count *ret)
 		if (r)
 			return r;
 		for (size_t cpu = 0; cpu < cpus; cpu++)
-			add(&ret[slot], &block[cpu].count[in_block]);
+			add_rule(&ret[slot], &block[cpu].count[in_block]);
 	}
 	return 0;
 }
@@ -83,6 +93,29 @@ int counters_chain(const struct loader *l, uint32_t slot, struct dp_chain_counte
 	return 0;
 }
 
+int counters_state(const struct loader *l, struct dp_state_counters *ret)
+{
+	_cleanup_free_ void *values = NULL;
+	const struct dp_state_counters *part;
+	struct dp_state_counters sum = {};
+	uint32_t key = 0;
+	size_t cpus;
+	int r = alloc_values(sizeof(*part), &values, &cpus);
+
+	if (r)
+		return r;
+	r = bpf_map_lookup_elem(l->state_counters, &key, values);
+	if (r)
+		return r;
+	part = values;
+	for (size_t cpu = 0; cpu < cpus; cpu++) {
+		for (size_t i = 0; i < sizeof(sum.count) / sizeof(*sum.count); i++)
+			sum.count[i] += part[cpu].count[i];
+	}
+	*ret = sum;
+	return 0;
+}
+
 int counters_clear_rule(const struct loader *l, uint32_t slot)
 {
 	uint32_t key = slot / DP_RULE_BLOCK, in_block = slot % DP_RULE_BLOCK;
@@ -102,10 +135,10 @@ int counters_clear_rule(const struct loader *l, uint32_t slot)
 		return r;
 	block = values;
 	for (size_t cpu = 0; cpu < cpus; cpu++) {
-		struct dp_count *count = &block[cpu].count[in_block];
+		struct dp_rule_count *count = &block[cpu].count[in_block];
 
-		dirty |= count->packets || count->bytes;
-		*count = (struct dp_count){};
+		dirty |= count->packets || count->bytes || count->first_ns || count->last_ns;
+		*count = (struct dp_rule_count){};
 	}
 	return dirty ? bpf_map_update_elem(l->rule_counters, &key, values, BPF_EXIST) : 0;
 }

@@ -4,10 +4,14 @@
 
 #include "loader.h"
 
-/* slots: how many of the DP_RULE_SLOTS to read, from 0. ret has room for them. */
-int counters_rules(const struct loader *l, uint32_t slots, struct dp_count *ret) _must_check_;
+/*
+ * slots: how many of the DP_RULE_SLOTS to read, from 0. ret has room for them. The first time is that of the
+ * CPU that was first, the last that of the last one.
+ */
+int counters_rules(const struct loader *l, uint32_t slots, struct dp_rule_count *ret) _must_check_;
 int counters_chain(const struct loader *l, uint32_t slot,
 		   struct dp_chain_counters *ret) _must_check_;
+int counters_state(const struct loader *l, struct dp_state_counters *ret) _must_check_;
 
 /*
  * Zeroes a slot before a new owner gets it. The kernel writes a whole block of rule slots at once:

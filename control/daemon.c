@@ -14,6 +14,7 @@
 
 #include "api.h"
 #include "fail.h"
+#include "feeds.h"
 #include "install.h"
 #include "loader_pins.h"
 #include "log.h"
@@ -174,10 +175,14 @@ void daemon_started(struct daemon *d, bool good)
 
 void daemon_changed(struct daemon *d)
 {
-	if (!d->reload_wanted || d->stopping || d->changing)
+	if (d->stopping || d->changing)
 		return;
-	d->reload_wanted = false;
-	daemon_reload(d);
+	if (d->reload_wanted) {
+		d->reload_wanted = false;
+		daemon_reload(d);
+		return;
+	}
+	feeds_go_on(d->feeds);
 }
 
 static int on_stop_signal(sd_event_source *s, const struct signalfd_siginfo *si, void *ctx)
@@ -237,11 +242,18 @@ static int start_kernel_side(struct daemon *d, char **ret_why)
 	static const char *const starts[] = { [LOADER_FRESH] = "loaded",
 					      [LOADER_ADOPTED] = "adopted",
 					      [LOADER_UPGRADED] = "loaded over an older build" };
-	int r = loader_new(&d->loader, d->options->pin_dir, ret_why);
+	uint32_t slots = d->options->flow_slots ? d->options->flow_slots : DP_FLOW_SLOTS;
+	int r = loader_new(&d->loader, d->options->pin_dir, slots, ret_why);
 
 	if (r < 0)
 		return r;
-	log_info("loader: %s: programs %s", d->options->pin_dir, starts[d->loader->start]);
+	log_info("loader: %s: programs %s; %u slots for flows", d->options->pin_dir,
+		 starts[d->loader->start], d->loader->flow_slots);
+	if (d->options->flow_slots && d->loader->flow_slots != d->options->flow_slots)
+		log_warning(
+			"loader: flows: pinned with %u slots, --flow-slots asks for %u; the pinned "
+			"size stays until a fresh start",
+			d->loader->flow_slots, d->options->flow_slots);
 	/* Who was killed after a flip did not wait for packets in the bank we write next. */
 	r = install_settle();
 	if (r < 0)
@@ -252,7 +264,26 @@ static int start_kernel_side(struct daemon *d, char **ret_why)
 	r = netif_new(&d->netif, d->event, on_devices, d);
 	if (r < 0)
 		return fail(ret_why, r, "devices cannot be watched: %s", strerrordesc_np(-r));
+	r = flows_watch_new(&d->flows, d->event, d->loader);
+	if (r < 0)
+		return fail(ret_why, r, "flows cannot be watched: %s", strerrordesc_np(-r));
 	return 0;
+}
+
+/* Whoever was killed after a flip may have left members of sets that nobody names any more. */
+static int start_sets(struct daemon *d, char **ret_why)
+{
+	int r = sets_new(&d->sets, d->event, d->worker, d->loader, &d->running, ret_why);
+
+	if (r < 0)
+		return r;
+	sets_drop_unnamed(d->sets);
+	r = sets_given_new(&d->given, d->event, d->worker, d->state, &d->running);
+	if (!r)
+		r = feeds_new(&d->feeds, d);
+	if (!r)
+		feeds_follow(d->feeds); /* what changed while nobody looked is found out, too */
+	return r;
 }
 
 static int start_loop(struct daemon *d, char **ret_why)
@@ -285,8 +316,13 @@ static int start(struct daemon *d, char **ret_why)
 		r = start_kernel_side(d, ret_why);
 	if (!r)
 		r = adopt(d, ret_why);
+	if (!r)
+		r = start_sets(d, ret_why);
 	if (r < 0)
 		return r;
+	r = flows_watch_run(d->flows, generation_is_stateful(d->running));
+	if (r < 0)
+		return fail(ret_why, r, "flows cannot be watched: %s", strerrordesc_np(-r));
 	r = overrides_load(&d->overrides, d->state);
 	if (r < 0)
 		log_warning("state: overrides: %s; they are forgotten", strerrordesc_np(-r));
@@ -310,9 +346,16 @@ static void done(struct daemon *d)
 	if (d->api)
 		api_stop(d->api);
 	apply_cancel_all(d);
+	route_set_cancel_all(d);
+	sets_given_stop(d->given);
+	sets_stop(d->sets);
 	worker_free(&d->worker);
 	api_free(&d->api);
 	explain_free(&d->explain);
+	sets_free(&d->sets);
+	sets_given_free(&d->given);
+	feeds_free(&d->feeds);
+	flows_watch_free(&d->flows);
 	netif_free(&d->netif);
 	attach_free(&d->attach);
 	unpin_unused(d);

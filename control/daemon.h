@@ -8,15 +8,20 @@
 #include "apply.h"
 #include "attach.h"
 #include "explain.h"
+#include "flows_watch.h"
 #include "generation.h"
 #include "loader.h"
 #include "netif.h"
+#include "sets.h"
+#include "sets_given.h"
 #include "wants.h"
 #include "worker.h"
 
 struct api;
+struct feeds;
 struct options;
 struct reload;
+struct set_call;
 struct sd_event;
 struct state;
 
@@ -27,6 +32,10 @@ struct daemon {
 	struct loader *loader;
 	struct attach *attach;
 	struct netif *netif;
+	struct flows_watch *flows;
+	struct sets *sets;
+	struct sets_given *given;
+	struct feeds *feeds;
 	struct worker *worker;
 	struct api *api;
 	struct explain *explain; /* the worker's */
@@ -35,11 +44,12 @@ struct daemon {
 	struct overrides overrides;
 	uint64_t last_number; /* the highest generation ever, as far as we know */
 
-	struct reload *reload; /* while the set files of --policy are listed */
-	struct apply *applies; /* under way, checks included */
-	unsigned int checks;   /* of them, those that change nothing */
-	bool changing;         /* an apply, attach or detach is under way: no second one */
-	bool reload_wanted;    /* SIGHUP came while changing */
+	struct reload *reload;      /* while the set files of --policy are listed */
+	struct apply *applies;      /* under way, checks included */
+	struct set_call *set_calls; /* lists of members that are being read */
+	unsigned int checks;        /* of them, those that change nothing */
+	bool changing;              /* an apply, attach or detach is under way: no second one */
+	bool reload_wanted;         /* SIGHUP came while changing */
 	bool ready, stopping;
 	char *doubts, *failures; /* said last, so that they are not said again */
 	int status;              /* of the process */

@@ -66,14 +66,29 @@ static int read_verdict(const char *text, enum dp_verdict *ret)
 	return 0;
 }
 
+static const char *const dirs[] = { [DP_INGRESS] = "ingress", [DP_EGRESS] = "egress" };
+
+static int read_tracks(struct generation_zone *z, struct json_object *names)
+{
+	for (size_t i = 0; names && i < json_object_array_length(names); i++) {
+		const char *name = json_object_get_string(json_object_array_get_idx(names, i));
+		int dir = index_of(name, dirs, DP_DIR_COUNT);
+
+		if (dir < 0)
+			return dir;
+		z->tracks[dir] = true;
+	}
+	return 0;
+}
+
 static int read_zone(struct generation *g, struct json_object *json)
 {
 	struct json_object *devs = json_member(json, "devs", json_type_array);
 	int hook = index_of(json_text(json, "hook"), hooks, sizeof(hooks) / sizeof(*hooks));
 	struct generation_zone z = { .name = copy_text(g, json, "name") };
-	int r = 0;
+	int r = read_tracks(&z, json_member(json, "tracks", json_type_array));
 
-	if (!z.name || !devs || hook < 0)
+	if (r < 0 || !z.name || !devs || hook < 0)
 		return -EBADMSG;
 	z.hook = (enum model_hook)hook;
 	for (size_t i = 0; !r && i < json_object_array_length(devs); i++) {
@@ -118,7 +133,6 @@ static int read_rules(struct generation *g, struct generation_chain *c, struct j
 static int read_chain_head(struct generation *g, struct generation_chain *c,
 			   struct json_object *json)
 {
-	static const char *const dirs[] = { [DP_INGRESS] = "ingress", [DP_EGRESS] = "egress" };
 	const char *zone = json_text(json, "zone");
 	int dir = index_of(json_text(json, "dir"), dirs, DP_DIR_COUNT);
 
@@ -127,6 +141,7 @@ static int read_chain_head(struct generation *g, struct generation_chain *c,
 	if (!c->name || !c->source || !zone || dir < 0)
 		return -EBADMSG;
 	c->dir = (enum dp_dir)dir;
+	c->stateful = json_object_get_boolean(json_object_object_get(json, "stateful"));
 	for (size_t i = 0; i < g->zones.count; i++) {
 		if (strcmp(g->zones.at[i].name, zone) != 0)
 			continue;
@@ -166,7 +181,7 @@ static int read_manifest(struct generation *g)
 		r = read_zone(g, json_object_array_get_idx(zones, i));
 	for (size_t i = 0; !r && i < json_object_array_length(chains); i++)
 		r = read_chain(g, json_object_array_get_idx(chains, i));
-	return r;
+	return r < 0 ? r : generation_sets_read(g);
 }
 
 int generation_new(struct generation **ret, struct json_object *manifest, char **ret_why)
@@ -222,8 +237,10 @@ void generation_free(struct generation **at)
 	for (size_t i = 0; i < g->chains.count; i++)
 		vec_done(&g->chains.at[i].rules);
 	vec_done(&g->chains);
+	vec_done(&g->sets);
 	slot_table_done(&g->rules_table);
 	slot_table_done(&g->chains_table);
+	sources_done(&g->sources);
 	json_put(&g->manifest);
 	arena_done(&g->arena);
 	free(g);
@@ -258,10 +275,32 @@ const struct generation_chain *generation_chain(const struct generation *g, uint
 	return NULL;
 }
 
+bool generation_is_stateful(const struct generation *g)
+{
+	return generation_adds_state(g, NULL);
+}
+
+bool generation_adds_state(const struct generation *g, const struct generation *last)
+{
+	for (size_t i = 0; g && i < g->chains.count; i++) {
+		const struct generation_chain *c = &g->chains.at[i], *before = NULL;
+
+		for (size_t k = 0; last && !before && k < last->chains.count; k++) {
+			const struct generation_chain *other = &last->chains.at[k];
+
+			if (other->dir == c->dir && !strcmp(other->zone_name, c->zone_name))
+				before = other;
+		}
+		if (c->stateful && (!before || !before->stateful))
+			return true;
+	}
+	return false;
+}
+
 bool generation_same_names(const struct generation *a, const struct generation *b)
 {
 	return json_object_equal(a->manifest, b->manifest) && !strcmp(a->file, b->file) &&
-	       !strcmp(a->dir, b->dir);
+	       !strcmp(a->dir, b->dir) && sources_equal(&a->sources, &b->sources);
 }
 
 /* ---- on disk ------------------------------------------------------------------------------------- */
@@ -281,6 +320,8 @@ struct json_object *generation_to_json(const struct generation *g)
 	json_add_text(json, "applied_at", g->applied_at);
 	json_add(json, "rule_slots", slot_table_to_json(&g->rules_table));
 	json_add(json, "chain_slots", slot_table_to_json(&g->chains_table));
+	json_add(json, "set_numbers", generation_sets_to_json(g));
+	json_add(json, "sources", sources_to_json(&g->sources));
 	json_add(json, "manifest", json_object_get(g->manifest));
 	return json;
 }
@@ -323,6 +364,10 @@ static int read_saved(struct generation *g, struct json_object *json)
 	if (!r)
 		r = slot_table_from_json(&g->chains_table,
 					 json_object_object_get(json, "chain_slots"));
+	if (!r)
+		r = generation_sets_from_json(g, json_object_object_get(json, "set_numbers"));
+	if (!r)
+		r = sources_from_json(&g->sources, json_object_object_get(json, "sources"));
 	return r < 0 ? r : look_up_slots(g);
 }
 
@@ -423,7 +468,7 @@ static int patch_chain(const struct generation_chain *c, struct dp_line *lines, 
 	struct dp_chain *chain;
 	struct dp_rule *rules;
 
-	if (at + 2 > count)
+	if (at + DP_CHAIN_LINES > count)
 		return -EBADMSG;
 	chain = (struct dp_chain *)&lines[at];
 	if (!(chain->flags & DP_CHAIN_PRESENT) || chain->rules > count ||
@@ -443,9 +488,11 @@ int generation_patch(const struct generation *g, struct dp_line *lines, uint32_t
 	struct dp_bank_header *header = (struct dp_bank_header *)lines;
 
 	if (!count || header->magic != DP_BANK_MAGIC || header->abi_version != DP_ABI_VERSION ||
-	    header->lines != count)
+	    header->lines != count || header->sets >= count)
 		return fail(ret_why, -EBADMSG, "the image of the policy has no valid header");
 	header->generation = g->number;
+	if (header->sets)
+		generation_sets_patch(g, (struct dp_set_ordinals *)&lines[header->sets]);
 	for (size_t i = 0; i < g->chains.count; i++) {
 		int r = patch_chain(&g->chains.at[i], lines, count);
 

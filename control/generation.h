@@ -11,8 +11,10 @@
 
 #include "abi.h"
 #include "arena.h"
+#include "generation_sets.h"
 #include "model.h"
 #include "slots.h"
+#include "sources.h"
 
 struct json_object;
 
@@ -29,6 +31,7 @@ struct generation_chain {
 	enum dp_dir dir;
 	enum dp_verdict verdict; /* the default's */
 	VEC(struct generation_rule) rules;
+	bool stateful; /* a rule asks for established flows */
 	uint32_t slot, default_slot;
 };
 
@@ -36,7 +39,8 @@ struct generation_zone {
 	const char *name;
 	enum model_hook hook;
 	bool chain[DP_DIR_COUNT];
-	VEC(const char *) devs; /* names and patterns */
+	bool tracks[DP_DIR_COUNT]; /* packets make flows there, with or without a chain */
+	VEC(const char *) devs;    /* names and patterns */
 };
 
 struct generation {
@@ -47,8 +51,10 @@ struct generation {
 	const char *file, *dir, *applied_at;
 	VEC(struct generation_zone) zones;
 	VEC(struct generation_chain) chains;
+	struct generation_sets sets;
 	struct json_object *manifest;
 	struct slot_table rules_table, chains_table;
+	struct sources sources;
 	bool nameless; /* adopted, but what it calls things was not on disk: nothing but number and digest */
 };
 
@@ -87,6 +93,11 @@ int generation_describe(struct generation *g, const char *file, const char *dir,
 const struct generation_zone *generation_zone(const struct generation *g, const char *name);
 const struct generation_chain *generation_chain(const struct generation *g, uint8_t zone,
 						enum dp_dir dir);
+
+/* Has it a stateful chain at a place where `last` (NULL: nothing ran) has none? */
+bool generation_adds_state(const struct generation *g, const struct generation *last);
+bool generation_is_stateful(const struct generation *g); /* NULL is not */
+
 bool generation_same_names(const struct generation *a, const struct generation *b);
 
 struct json_object *generation_to_json(const struct generation *g);

@@ -17,6 +17,7 @@
 #include <bpf/bpf.h>
 #include <linux/membarrier.h>
 
+#include "footprint.h"
 #include "loader_log.h"
 #include "loader_pins.h"
 
@@ -47,15 +48,6 @@ static int view_init(struct view *v, int fd, uint32_t pages, int prot)
 		return -errno;
 	*v = (struct view){ at, bytes };
 	return 0;
-}
-
-static uint32_t pages_of(uint32_t lines)
-{
-	uint32_t pages = (lines + DP_PAGE_LINES - 1) / DP_PAGE_LINES, room = 1;
-
-	while (room < pages)
-		room *= 2;
-	return room;
 }
 
 static int map_info(int fd, struct bpf_map_info *ret)
@@ -147,7 +139,7 @@ static int make_map(const struct loader *l, const struct dp_line *lines, uint32_
 	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = l->bank_flags);
 	_cleanup_(view_done) struct view v = {};
 	_cleanup_close_ int fd = -1;
-	uint32_t pages = pages_of(count);
+	uint32_t pages = footprint_bank_pages(count);
 	int r;
 
 	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, BANK_MAP, sizeof(uint32_t), DP_PAGE_BYTES, pages,
@@ -236,7 +228,7 @@ static int write_near(const struct loader *l, unsigned int bank, const struct dp
 static uint32_t room_for(const struct loader *l, unsigned int bank, uint32_t count)
 {
 	struct bpf_map_info info;
-	uint32_t id, want = pages_of(count);
+	uint32_t id, want = footprint_bank_pages(count);
 
 	if (l->bank[bank] < 0 || map_info(l->bank[bank], &info))
 		return 0;

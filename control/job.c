@@ -23,6 +23,7 @@
 
 #include "image.h"
 #include "jsonobj.h"
+#include "sets_keys.h"
 
 #define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
@@ -51,6 +52,32 @@ void job_result_done(struct job_result *result)
 	if (result->map)
 		(void)munmap(result->map, result->map_len); /* our own mapping: cannot fail */
 	*result = (struct job_result){};
+}
+
+int job_result_keys(const struct job_result *result, struct sets_keys *ret,
+		    uint64_t *ret_duplicates)
+{
+	_cleanup_json_ struct json_object *json = json_read(result->manifest, result->manifest_len);
+	struct json_object *count = json_member(json, "keys", json_type_int);
+	uint64_t n = count ? json_object_get_uint64(count) : UINT64_MAX;
+	struct sets_keys keys = {};
+	int r;
+
+	if (n > (uint64_t)result->count * DP_LINE_BYTES / sizeof(*keys.at))
+		return -EBADMSG;
+	r = vec_reserve(&keys, n);
+	if (r < 0)
+		return r;
+	if (n)
+		memcpy(keys.at, result->lines, n * sizeof(*keys.at));
+	keys.count = n;
+	if (!sets_keys_are_good(&keys)) {
+		vec_done(&keys);
+		return -EBADMSG;
+	}
+	*ret = keys;
+	*ret_duplicates = json_object_get_uint64(json_object_object_get(json, "duplicates"));
+	return 0;
 }
 
 static void job_free(struct job **at)
@@ -194,7 +221,10 @@ static int on_timeout(sd_event_source *s, uint64_t usec, void *ctx)
 
 static int make_request(const struct job_input *input)
 {
-	static const char *const tasks[] = { [JOB_COMPILE] = "compile", [JOB_PATHS] = "paths" };
+	static const char *const tasks[] = { [JOB_COMPILE] = "compile",
+					     [JOB_PATHS] = "paths",
+					     [JOB_PREFIXES] = "prefixes",
+					     [JOB_MEMBERS] = "members" };
 	_cleanup_json_ struct json_object *json = json_object_new_object();
 	_cleanup_close_ int fd = memfd_create("penstock-request", MFD_CLOEXEC);
 	const char *text;
@@ -207,6 +237,9 @@ static int make_request(const struct job_input *input)
 	json_add_text(json, "file", input->file);
 	if (input->paths)
 		json_add(json, "paths", json_object_get(input->paths));
+	if (input->set)
+		json_add_text(json, "set", input->set);
+	json_add_u64(json, "max", input->max);
 	text = json_object_to_json_string_length(json, JSON_TEXT_FLAGS, &len);
 	if (!text)
 		return -ENOMEM;

@@ -14,11 +14,15 @@
 
 struct json_object;
 struct sd_event;
+struct sets_keys;
 struct job;
 
 enum job_task {
 	JOB_COMPILE, /* policy and set files -> image, manifest, diagnostics */
 	JOB_PATHS,   /* policy -> the set files it names, as a JSON array in `manifest` */
+	/* The next two answer with struct sets_key in `lines`, sorted, and {keys, duplicates} in `manifest`. */
+	JOB_PREFIXES, /* a text like a set file -> its prefixes, diagnostics */
+	JOB_MEMBERS,  /* policy and set files -> what they give to one set */
 	JOB_TASK_COUNT,
 };
 
@@ -36,6 +40,8 @@ struct job_input {
 	struct json_object *paths; /* array of texts as they stand in the policy; NULL for none */
 	const struct fd_list *fds; /* borrowed until job_start() returns */
 	const struct job_limits *limits; /* NULL: the daemon's */
+	const char *set;                 /* JOB_MEMBERS */
+	uint64_t max;                    /* JOB_PREFIXES: prefixes that are read at most */
 };
 
 /* The child's memfd, checked and mapped. lines is a private copy-on-write mapping: patch at will. */
@@ -49,6 +55,13 @@ struct job_result {
 };
 
 void job_result_done(struct job_result *result);
+
+/*
+ * What JOB_PREFIXES and JOB_MEMBERS found, checked and copied; takes long for many. -EBADMSG when it is not what
+ * they answer with.
+ */
+int job_result_keys(const struct job_result *result, struct sets_keys *ret,
+		    uint64_t *ret_duplicates) _must_check_;
 
 /*
  * done() is called once, on the loop: with 0 and a result that it takes over, or with -errno and a
@@ -89,7 +102,7 @@ _Static_assert(sizeof(struct job_header) == DP_LINE_BYTES, "image lines stay ali
 
 #define JOB_TEXT_MAX (64u * 1024 * 1024) /* of the manifest, and of the diagnostics */
 
-/* The request travels as a JSON memfd: {task, file, paths}. */
+/* The request travels as a JSON memfd: {task, file, paths, set, max}. */
 #define JOB_REQUEST_MAX (16u * 1024 * 1024)
 
 /* main() of the child; returns its exit status, but a child that answered does not return. */

@@ -21,6 +21,7 @@
 #include "jsonobj.h"
 #include "policy.h"
 #include "setfile.h"
+#include "sets_keys.h"
 
 #define POLICY_MAX_BYTES (64u * 1024 * 1024)
 #define NOBODY           65534
@@ -215,6 +216,69 @@ static int list_paths(const char *text, size_t len)
 	return r == -ENOMEM ? r : answer(&(struct image){}, paths, NULL);
 }
 
+/* The keys go out as lines; what is left of the last one is zero. */
+static int answer_keys(struct prefix_set *set, struct json_object *diagnostics)
+{
+	struct json_object *manifest = json_object_new_object();
+	struct sets_keys keys = {};
+	struct image image = {};
+	uint64_t duplicates;
+	size_t room = set->v4.count + set->v6.count + DP_LINE_BYTES;
+	int r = vec_reserve(&keys, room);
+
+	if (!r)
+		r = sets_keys_add(&keys, set);
+	if (r < 0)
+		return r;
+	duplicates = sets_keys_sort(&keys);
+	memset(keys.at + keys.count, 0, (room - keys.count) * sizeof(*keys.at));
+	json_add_u64(manifest, "keys", keys.count);
+	json_add_u64(manifest, "duplicates", duplicates);
+	image.lines = (struct dp_line *)keys.at;
+	image.count =
+		(uint32_t)((keys.count * sizeof(*keys.at) + DP_LINE_BYTES - 1) / DP_LINE_BYTES);
+	return answer(&image, manifest, diagnostics);
+}
+
+static int list_prefixes(const struct files *f, const char *name, const char *text, size_t len)
+{
+	uint64_t max = json_object_get_uint64(json_object_object_get(f->request, "max"));
+	struct prefix_set set = {};
+	struct diag_list diags = {};
+	int r = setfile_read(&diags, diag_add_source(&diags, name, text, len), max, &set);
+
+	if (r < 0)
+		return r;
+	if (diags.errors)
+		return answer(&(struct image){}, NULL, diag_to_json(&diags));
+	return answer_keys(&set, diag_to_json(&diags));
+}
+
+/* What cannot be read is no longer as it was compiled: then there is an answer without a manifest. */
+static int list_members(struct files *f, const char *text, size_t len)
+{
+	struct policy_files files = { .ctx = f, .open = open_file };
+	const char *name = json_text(f->request, "set");
+	struct prefix_set set = {};
+	int r = policy_members(text, len, &files, name ? name : "", &set);
+
+	if (r == -ENOMEM)
+		return r;
+	return r < 0 ? answer(&(struct image){}, NULL, NULL) : answer_keys(&set, NULL);
+}
+
+static int carry_out(struct files *f, const char *task, const char *name, const char *text,
+		     size_t len)
+{
+	if (!strcmp(task, "paths"))
+		return list_paths(text, len);
+	if (!strcmp(task, "prefixes"))
+		return list_prefixes(f, name, text, len);
+	if (!strcmp(task, "members"))
+		return list_members(f, text, len);
+	return compile(f, name, text, len);
+}
+
 int job_child_main(void)
 {
 	struct files f = {};
@@ -230,11 +294,13 @@ int job_child_main(void)
 	name = json_text(f.request, "file");
 	if (!r && (!task || !name))
 		r = -EBADMSG;
-	if (!r)
-		r = fdio_read(f.fds.at[0], POLICY_MAX_BYTES, &text, &len);
+	if (!r) /* the first is a policy or, larger, a list */
+		r = fdio_read(f.fds.at[0],
+			      strcmp(task, "prefixes") ? POLICY_MAX_BYTES : SETFILE_MAX_BYTES,
+			      &text, &len);
 	if (r)
 		_exit(r == -ENOMEM ? JOB_STATUS_MEMORY : JOB_STATUS_INPUT);
-	r = strcmp(task, "paths") ? compile(&f, name, text, len) : list_paths(text, len);
+	r = carry_out(&f, task, name, text, len);
 	if (r < 0)
 		_exit(r == -ENOMEM ? JOB_STATUS_MEMORY : JOB_STATUS_INPUT);
 	_exit(0);

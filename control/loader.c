@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -23,6 +24,9 @@
 #include "loader_log.h"
 #include "loader_pins.h"
 #include "penstock.skel.h"
+
+#define FLOWS   "flows"
+#define MEMBERS "set_members"
 
 #define COUNT_OF(a) (sizeof(a) / sizeof(*(a)))
 
@@ -40,6 +44,12 @@ static const struct named_fd maps[] = {
 	{ "devs", offsetof(struct loader, devs) },
 	{ "rule_counters", offsetof(struct loader, rule_counters) },
 	{ "chain_counters", offsetof(struct loader, chain_counters) },
+	{ FLOWS, offsetof(struct loader, flows) },
+	{ "pending", offsetof(struct loader, pending) },
+	{ "fragments", offsetof(struct loader, fragments) },
+	{ "state_counters", offsetof(struct loader, state_counters) },
+	{ "set_filter", offsetof(struct loader, set_filter) },
+	{ "set_table", offsetof(struct loader, set_table) },
 };
 
 static const struct named_fd progs[] = {
@@ -82,6 +92,7 @@ void loader_free(struct loader **at)
 	close_all(l, progs, COUNT_OF(progs));
 	for (unsigned int i = 0; i < DP_BANKS; i++)
 		closep(&l->bank[i]);
+	closep(&l->set_members);
 	free(l->pin_dir);
 	free(l);
 	*at = NULL;
@@ -99,6 +110,7 @@ static struct loader *loader_empty(const char *pin_dir)
 		*fd_of(l, &progs[i]) = -1;
 	for (unsigned int i = 0; i < DP_BANKS; i++)
 		l->bank[i] = -1;
+	l->set_members = -1;
 	l->pin_dir = strdup(pin_dir);
 	return l->pin_dir ? TAKE_PTR(l) : NULL;
 }
@@ -164,6 +176,18 @@ static int map_info(int fd, struct bpf_map_info *ret)
 	return bpf_obj_get_info_by_fd(fd, ret, &len);
 }
 
+static bool is_flow_slots(uint32_t slots)
+{
+	return slots >= LOADER_FLOW_SLOTS_MIN && slots <= LOADER_FLOW_SLOTS_MAX &&
+	       !(slots & (slots - 1));
+}
+
+/* The one map whose size the administrator chooses. */
+static bool any_size(const char *map, uint32_t entries)
+{
+	return !strcmp(map, FLOWS) && is_flow_slots(entries);
+}
+
 static int check_map(int fd, const struct bpf_map *built, const char *name, char **ret_why)
 {
 	struct bpf_map_info info;
@@ -177,7 +201,9 @@ static int check_map(int fd, const struct bpf_map *built, const char *name, char
 		{ name, "type", info.type, bpf_map__type(built) },
 		{ name, "key size", info.key_size, bpf_map__key_size(built) },
 		{ name, "value size", info.value_size, bpf_map__value_size(built) },
-		{ name, "max_entries", info.max_entries, bpf_map__max_entries(built) },
+		{ name, "max_entries", info.max_entries,
+		  any_size(name, info.max_entries) ? info.max_entries
+						   : bpf_map__max_entries(built) },
 		{ name, "flags", info.map_flags, bpf_map__map_flags(built) },
 	};
 	return same_layout(rows, COUNT_OF(rows), ret_why);
@@ -268,6 +294,38 @@ static int open_banks(struct loader *l, const struct penstock *skel, char **ret_
 	return r;
 }
 
+/*
+ * The pin is replaced before the slot (loader_put_members()): where a crash came between the two, the map
+ * that is pinned is complete and takes the slot now.
+ */
+static int open_members(struct loader *l, const struct penstock *skel, char **ret_why)
+{
+	uint32_t built = bpf_map__value_size(bpf_map__inner_map(skel->maps.set_table)), key = 0, id;
+	bool slot_used = !bpf_map_lookup_elem(l->set_table, &key, &id);
+	_cleanup_close_ int fd = pins_open(l->pin_dir, PINS_MAPS, MEMBERS);
+	struct bpf_map_info info;
+	int r;
+
+	if (fd == -ENOENT && !slot_used)
+		return 0;
+	if (fd < 0) {
+		loader_say(ret_why, "members of run-time sets are not pinned as '" MEMBERS "': %s",
+			   strerror(-fd));
+		return -EPROTO;
+	}
+	r = map_info(fd, &info);
+	if (r)
+		return r;
+	const struct layout row = { MEMBERS, "value size", info.value_size, built };
+
+	r = same_layout(&row, 1, ret_why);
+	if (!r && (!slot_used || id != info.id))
+		r = bpf_map_update_elem(l->set_table, &key, &fd, BPF_ANY);
+	if (!r)
+		l->set_members = TAKE_FD(fd);
+	return r;
+}
+
 /* ---- load and pin -------------------------------------------------------------------------------- */
 
 static int load(struct penstock *skel, char **ret_why)
@@ -326,13 +384,35 @@ static int write_meta(const struct loader *l)
 	return bpf_map_update_elem(l->meta, &key, &m, BPF_ANY);
 }
 
+static int size_flows(struct penstock *skel, uint32_t slots)
+{
+	skel->rodata->flow_mask = slots - 1;
+	return bpf_map__set_max_entries(skel->maps.flows, slots);
+}
+
+/* What keeps outsiders from choosing addresses that collide: the tables are hashed with it from now on. */
+static int draw_keys(const struct loader *l)
+{
+	struct dp_ctl ctl = {};
+	uint32_t key = 0;
+
+	if (getrandom(ctl.hash_key, sizeof(ctl.hash_key), 0) != sizeof(ctl.hash_key))
+		return -EIO;
+	return bpf_map_update_elem(l->ctl, &key, &ctl, BPF_ANY);
+}
+
 static int start_fresh(struct loader *l, struct penstock *skel, char **ret_why)
 {
-	int r = load(skel, ret_why);
+	int r = size_flows(skel, l->flow_slots);
+
+	if (!r)
+		r = load(skel, ret_why);
 
 	for (size_t i = 0; !r && i < COUNT_OF(maps); i++)
 		r = keep_fd(fd_of(l, &maps[i]),
 			    bpf_map__fd(bpf_object__find_map_by_name(skel->obj, maps[i].name)));
+	if (!r)
+		r = draw_keys(l);
 	if (!r)
 		r = keep_progs(l, skel);
 	if (!r)
@@ -355,7 +435,7 @@ static int start_fresh(struct loader *l, struct penstock *skel, char **ret_why)
  */
 static int start_upgraded(struct loader *l, struct penstock *skel, char **ret_why)
 {
-	int r = 0;
+	int r = size_flows(skel, l->flow_slots);
 
 	for (size_t i = 0; !r && i < COUNT_OF(maps); i++)
 		r = bpf_map__reuse_fd(bpf_object__find_map_by_name(skel->obj, maps[i].name),
@@ -402,6 +482,16 @@ static int start_over(struct loader *l, struct penstock *skel, size_t found, cha
 	return start_fresh(l, skel, ret_why);
 }
 
+static int read_flow_slots(struct loader *l)
+{
+	struct bpf_map_info info;
+	int r = map_info(l->flows, &info);
+
+	if (!r)
+		l->flow_slots = info.max_entries;
+	return r;
+}
+
 static int start(struct loader *l, struct penstock *skel, char **ret_why)
 {
 	size_t found_maps, found_progs;
@@ -419,6 +509,10 @@ static int start(struct loader *l, struct penstock *skel, char **ret_why)
 		r = check_layouts(l, skel, &meta, ret_why);
 	if (!r)
 		r = open_banks(l, skel, ret_why);
+	if (!r)
+		r = open_members(l, skel, ret_why);
+	if (!r)
+		r = read_flow_slots(l);
 	if (r)
 		return r;
 	loader_build(build);
@@ -444,7 +538,7 @@ static int map_ctl(struct loader *l)
 	return 0;
 }
 
-int loader_new(struct loader **ret, const char *pin_dir, char **ret_why)
+int loader_new(struct loader **ret, const char *pin_dir, uint32_t flow_slots, char **ret_why)
 {
 	_cleanup_(loader_free) struct loader *l = NULL;
 	_cleanup_(skelp) struct penstock *skel = NULL;
@@ -452,9 +546,12 @@ int loader_new(struct loader **ret, const char *pin_dir, char **ret_why)
 
 	*ret_why = NULL;
 	loader_log_begin();
+	if (!is_flow_slots(flow_slots))
+		return -EINVAL;
 	l = loader_empty(pin_dir);
 	if (!l)
 		return -ENOMEM;
+	l->flow_slots = flow_slots;
 	r = pins_prepare(pin_dir, ret_why);
 	if (r)
 		return r;
@@ -474,6 +571,28 @@ int loader_new(struct loader **ret, const char *pin_dir, char **ret_why)
 	}
 	*ret = TAKE_PTR(l);
 	return 0;
+}
+
+int loader_put_members(struct loader *l, int fd, char **ret_why)
+{
+	uint32_t key = 0;
+	int r = pins_replace(l->pin_dir, PINS_MAPS, MEMBERS, fd), undone;
+
+	if (!r)
+		r = bpf_map_update_elem(l->set_table, &key, &fd, BPF_ANY);
+	if (!r) {
+		closep(&l->set_members);
+		l->set_members = fd;
+		return 0;
+	}
+	/* The pin must be of what the slot holds: a start would put it there. */
+	if (l->set_members < 0)
+		undone = pins_remove(l->pin_dir, PINS_MAPS, MEMBERS);
+	else
+		undone = pins_replace(l->pin_dir, PINS_MAPS, MEMBERS, l->set_members);
+	loader_say(ret_why, "members of run-time sets cannot be put into place: %s%s", strerror(-r),
+		   undone ? "; the pin of before cannot be put back" : "");
+	return r;
 }
 
 /* ---- questions ----------------------------------------------------------------------------------- */
@@ -514,12 +633,10 @@ static uint64_t memlock_of(int fd)
 
 uint64_t loader_memory_bytes(const struct loader *l)
 {
-	const int fds[] = { l->meta, l->ctl,           l->banks,         l->near,
-			    l->devs, l->rule_counters, l->chain_counters };
-	uint64_t sum = 0;
+	uint64_t sum = memlock_of(l->set_members);
 
-	for (size_t i = 0; i < COUNT_OF(fds); i++)
-		sum += memlock_of(fds[i]);
+	for (size_t i = 0; i < COUNT_OF(maps); i++)
+		sum += memlock_of(*(const int *)((const char *)l + maps[i].offset));
 	for (unsigned int i = 0; i < DP_BANKS; i++)
 		sum += memlock_of(l->bank[i]);
 	return sum;

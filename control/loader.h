@@ -28,20 +28,29 @@ struct loader {
 	char *pin_dir; /* /sys/fs/bpf/penstock/INSTANCE, 0700; maps/, progs/ and links/ below it */
 	int prog[LOADER_PROG_COUNT];
 	int ctl, banks, near, devs, rule_counters, chain_counters, meta;
+	int set_filter, set_table, flows, pending, fragments, state_counters;
 	int bank[DP_BANKS]; /* inner maps as in the slots of banks, -1 for an empty slot; pinned too,
 				  * because opening a map by its id takes more than CAP_BPF */
+	int set_members;    /* likewise, of the slot of set_table */
 	uint32_t bank_flags;     /* of an inner map, from the template in the object */
+	uint32_t flow_slots;     /* of flows */
 	struct dp_ctl *ctl_page; /* mapped */
 	enum loader_start start;
 };
 
+/* Of flows: powers of two. */
+#define LOADER_FLOW_SLOTS_MIN 1024u
+#define LOADER_FLOW_SLOTS_MAX (16u * 1024 * 1024)
+
 /*
- * Opens, loads or adopts, and pins. Pinned maps of another ABI version, key or value size are refused
+ * Opens, loads or adopts, and pins. flow_slots, a power of two within the limits above, is for maps that are
+ * made now: pinned ones keep their size, see l->flow_slots. Pinned maps of another ABI version, key or value size are refused
  * with -EPROTO and a sentence in *ret_why (owned by the caller) that names the map and both values;
  * nothing is changed then. Pins that a crash left half made are started over when nothing is attached,
  * and refused when something is. A verifier refusal puts the last lines of its log into *ret_why.
  */
-int loader_new(struct loader **ret, const char *pin_dir, char **ret_why) _must_check_;
+int loader_new(struct loader **ret, const char *pin_dir, uint32_t flow_slots,
+	       char **ret_why) _must_check_;
 void loader_free(struct loader **l); /* leaves pins and links alone */
 
 unsigned int loader_active_bank(const struct loader *l);
@@ -51,6 +60,13 @@ unsigned int loader_active_bank(const struct loader *l);
  * the inactive bank while install_write() runs.
  */
 bool loader_bank_header(const struct loader *l, unsigned int bank, struct dp_bank_header *ret);
+
+/*
+ * Puts a map with the members of run-time sets (pages, flags as bank_flags) into the slot of set_table, in the
+ * place of the one that was there, and pins it. Waits until no packet reads the old one, which is then closed.
+ * Takes fd over when it succeeds; nothing is changed when it fails.
+ */
+int loader_put_members(struct loader *l, int fd, char **ret_why) _must_check_;
 
 /* Digest of the embedded object, as in dp_meta. */
 void loader_build(uint8_t ret[16]);

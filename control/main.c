@@ -86,6 +86,16 @@ static bool make_absolute(char **path)
 	return true;
 }
 
+static bool make_all_absolute(struct options *o)
+{
+	bool good = make_absolute(&o->policy) && make_absolute(&o->run_dir) &&
+		    make_absolute(&o->state_dir) && make_absolute(&o->pin_dir);
+
+	for (size_t i = 0; good && i < o->feed_dirs.count; i++)
+		good = make_absolute(&o->feed_dirs.at[i]);
+	return good;
+}
+
 int main(int argc, char *argv[])
 {
 	_cleanup_(options_done) struct options o = {};
@@ -101,8 +111,7 @@ int main(int argc, char *argv[])
 		break;
 	}
 	log_init(o.level);
-	if (!make_absolute(&o.policy) || !make_absolute(&o.run_dir) ||
-	    !make_absolute(&o.state_dir) || !make_absolute(&o.pin_dir)) {
+	if (!make_all_absolute(&o)) {
 		log_error("daemon: the working directory: %s", strerrordesc_np(errno));
 		return EXIT_FAILURE;
 	}

@@ -33,8 +33,7 @@ struct netif {
 	uint64_t overruns;
 };
 
-/* libnl has error numbers of its own. */
-static int errno_of(int nl)
+int netif_errno(int nl)
 {
 	switch (nl < 0 ? -nl : nl) {
 	case 0:
@@ -82,7 +81,7 @@ static int open_socket(struct nl_sock **ret)
 		return -ENOMEM;
 	r = nl_connect(s, NETLINK_ROUTE);
 	if (r < 0)
-		return errno_of(r);
+		return netif_errno(r);
 	*ret = TAKE_PTR(s);
 	return 0;
 }
@@ -155,7 +154,7 @@ static int open_events(struct netif *n)
 	if (r >= 0)
 		r = nl_socket_add_membership(n->events, RTNLGRP_LINK);
 	if (r < 0)
-		return errno_of(r);
+		return netif_errno(r);
 	/* Beyond the system's limit only with the privilege; what is granted is enough to go on with. */
 	if (setsockopt(nl_socket_get_fd(n->events), SOL_SOCKET, SO_RCVBUFFORCE, &bytes,
 		       sizeof(bytes)) < 0)
@@ -245,7 +244,7 @@ int netif_list(struct netif *n, struct netif_devs *ret)
 
 	r = rtnl_link_alloc_cache(n->ask, AF_UNSPEC, &links);
 	if (r < 0)
-		return errno_of(r);
+		return netif_errno(r);
 	for (struct nl_object *o = nl_cache_get_first(links); o; o = nl_cache_get_next(o)) {
 		r = vec_push(&devs, dev_of((struct rtnl_link *)o));
 		if (r) {
@@ -270,7 +269,7 @@ int netif_has_clsact(uint32_t ifindex, bool *ret)
 		return r;
 	r = rtnl_qdisc_alloc_cache(s, &qdiscs);
 	if (r < 0)
-		return errno_of(r);
+		return netif_errno(r);
 	for (struct nl_object *o = nl_cache_get_first(qdiscs); o; o = nl_cache_get_next(o)) {
 		struct rtnl_tc *tc = (struct rtnl_tc *)o;
 
@@ -297,7 +296,7 @@ int netif_has_tc_filters(uint32_t ifindex, bool *ret)
 		r = rtnl_cls_alloc_cache(s, (int)ifindex, TC_H_MAKE(TC_H_CLSACT, hooks[i]),
 					 &filters);
 		if (r < 0)
-			return errno_of(r);
+			return netif_errno(r);
 		any |= nl_cache_nitems(filters) > 0;
 	}
 	*ret = any;

@@ -41,3 +41,6 @@ uint64_t netif_overruns(const struct netif *n);
  */
 int netif_has_clsact(uint32_t ifindex, bool *ret) _must_check_;
 int netif_has_tc_filters(uint32_t ifindex, bool *ret) _must_check_;
+
+/* -errno for a result of libnl, which has error numbers of its own. */
+int netif_errno(int nl);

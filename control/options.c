@@ -2,10 +2,16 @@
 /* See options.h. An instance is a name for three directories; each can be named alone, too. */
 #include "options.h"
 
+#include <ctype.h>
+#include <errno.h>
 #include <getopt.h>
+#include <stdlib.h>
 #include <string.h>
 
-#define NAME_MAX_BYTES 63
+#include "loader.h"
+
+#define NAME_MAX_BYTES   63
+#define FLOW_SLOTS_LEAST 1000 /* 1k, which is rounded up */
 
 enum {
 	OPTION_POLICY = 256,
@@ -15,6 +21,8 @@ enum {
 	OPTION_PIN_DIR,
 	OPTION_FOREGROUND,
 	OPTION_TC_ATTACH,
+	OPTION_FLOW_SLOTS,
+	OPTION_FEED_DIR,
 	OPTION_LOG_LEVEL,
 	OPTION_VERSION,
 	OPTION_HELP,
@@ -28,6 +36,8 @@ static const struct option table[] = {
 	{ "pin-dir", required_argument, NULL, OPTION_PIN_DIR },
 	{ "foreground", no_argument, NULL, OPTION_FOREGROUND },
 	{ "tc-attach", required_argument, NULL, OPTION_TC_ATTACH },
+	{ "feed-dir", required_argument, NULL, OPTION_FEED_DIR },
+	{ "flow-slots", required_argument, NULL, OPTION_FLOW_SLOTS },
 	{ "log-level", required_argument, NULL, OPTION_LOG_LEVEL },
 	{ "version", no_argument, NULL, OPTION_VERSION },
 	{ "help", no_argument, NULL, OPTION_HELP },
@@ -47,6 +57,10 @@ static const char help[] =
 	"  --state-dir DIR           saved state; default /var/lib/penstock[/NAME]\n"
 	"  --pin-dir DIR             default /sys/fs/bpf/penstock/NAME, 'default' without a name\n"
 	"  --tc-attach auto|clsact   clsact: do not use TCX where the kernel has it\n"
+	"  --flow-slots N            room for established flows, 1k to 16M, rounded up to a power of\n"
+	"                            two; for a fresh start, what is pinned keeps its size\n"
+	"  --feed-dir DIR            where set files with 'refresh' may lie; may be repeated;\n"
+	"                            default /etc/penstock/feeds\n"
 	"  --log-level LEVEL         error, warning, info (default) or debug\n"
 	"  --version, --help\n";
 
@@ -81,11 +95,42 @@ static bool read_level(const char *text, enum log_level *ret)
 	return false;
 }
 
+/* A count with k or M, as in a policy: decimal. */
+static bool read_slots(const char *text, uint32_t *ret)
+{
+	unsigned long count;
+	uint32_t slots = LOADER_FLOW_SLOTS_MIN;
+	char *end;
+
+	errno = 0;
+	count = strtoul(text, &end, 10);
+	if (errno || !isdigit((unsigned char)*text) || count > LOADER_FLOW_SLOTS_MAX)
+		return false;
+	if (*end == 'k' || *end == 'M')
+		count *= *end++ == 'k' ? 1000 : 1000000;
+	if (*end || count < FLOW_SLOTS_LEAST || count > LOADER_FLOW_SLOTS_MAX)
+		return false;
+	while (slots < count)
+		slots *= 2;
+	*ret = slots;
+	return true;
+}
+
 static bool replace(char **at, const char *text)
 {
 	free(*at);
 	*at = strdup(text);
 	return *at != NULL;
+}
+
+static bool add_dir(struct feeds_dirs *dirs, const char *text)
+{
+	char *copy = strdup(text);
+
+	if (copy && vec_push(dirs, copy) == 0)
+		return true;
+	free(copy);
+	return false;
 }
 
 static enum options_verdict read_one(struct options *o, int what, const char **instance)
@@ -110,6 +155,12 @@ static enum options_verdict read_one(struct options *o, int what, const char **i
 		return o->clsact || !strcmp(optarg, "auto")
 			       ? OPTIONS_RUN
 			       : usage("--tc-attach is auto or clsact, not '%s'", optarg);
+	case OPTION_FEED_DIR:
+		return add_dir(&o->feed_dirs, optarg) ? OPTIONS_RUN : OPTIONS_USAGE;
+	case OPTION_FLOW_SLOTS:
+		return read_slots(optarg, &o->flow_slots)
+			       ? OPTIONS_RUN
+			       : usage("--flow-slots is a number from 1k to 16M, not '%s'", optarg);
 	case OPTION_LOG_LEVEL:
 		return read_level(optarg, &o->level) ? OPTIONS_RUN
 						     : usage("'%s' is no log level", optarg);
@@ -151,6 +202,8 @@ enum options_verdict options_read(struct options *o, int argc, char *argv[])
 		return v;
 	if (optind < argc)
 		return usage("'%s' is one word too many", argv[optind]);
+	if (!o->feed_dirs.count && !add_dir(&o->feed_dirs, "/etc/penstock/feeds"))
+		return usage("%s", "out of memory");
 	if (!fill_in(&o->run_dir, "/run/penstock", instance) ||
 	    !fill_in(&o->state_dir, "/var/lib/penstock", instance) ||
 	    !fill_in(&o->pin_dir, "/sys/fs/bpf/penstock", instance ? instance : "default"))
@@ -164,4 +217,7 @@ void options_done(struct options *o)
 	free(o->run_dir);
 	free(o->state_dir);
 	free(o->pin_dir);
+	for (size_t i = 0; i < o->feed_dirs.count; i++)
+		free(o->feed_dirs.at[i]);
+	vec_done(&o->feed_dirs);
 }

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
+#include "feeds_file.h"
 #include "log.h"
 
 enum options_verdict {
@@ -15,7 +17,9 @@ enum options_verdict {
 struct options {
 	char *policy; /* NULL: adopt what is there, or start empty */
 	char *run_dir, *state_dir, *pin_dir;
+	struct feeds_dirs feed_dirs; /* at least one */
 	bool foreground, clsact;
+	uint32_t flow_slots; /* a power of two, 0: not said */
 	enum log_level level;
 };
 

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -135,6 +136,17 @@ static void on_paths(void *ctx, int res, struct job_result *result, uint64_t too
 		reload_free(&r);
 }
 
+/* Of an open directory; NULL when it cannot be told. Owned by the caller. */
+static char *name_of(int dir)
+{
+	char link[32], path[PATH_MAX];
+	ssize_t n;
+
+	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", dir); /* always fits */
+	n = readlink(link, path, sizeof(path));
+	return n < 0 ? NULL : strndup(path, (size_t)n);
+}
+
 static int open_policy(struct reload *r, const char *path)
 {
 	_cleanup_free_ char *copy = strdup(path);
@@ -146,6 +158,7 @@ static int open_policy(struct reload *r, const char *path)
 	r->dir = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (r->dir < 0)
 		return -errno;
+	r->request.dir = name_of(r->dir);
 	fd = open_file(AT_FDCWD, path);
 	if (fd < 0)
 		return fd;

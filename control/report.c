@@ -5,12 +5,17 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/utsname.h>
+#include <time.h>
 
 #include "counters.h"
 #include "daemon.h"
+#include "feeds.h"
 #include "image.h"
 #include "jsonobj.h"
 #include "log.h"
+
+#define NS_PER_S  1000000000ull
+#define NS_PER_MS 1000000ull
 
 static const char *verdict_name(enum dp_verdict v)
 {
@@ -38,10 +43,10 @@ const char *report_verdict(unsigned int reason)
 /* ---- counters -------------------------------------------------------------------------------------- */
 
 /* All rule counters up to the last slot in use; indexed by slot. */
-static struct dp_count *read_rules(const struct daemon *d, int *ret_error)
+static struct dp_rule_count *read_rules(const struct daemon *d, int *ret_error)
 {
 	uint32_t slots = d->running ? d->running->rules_table.next : 1;
-	struct dp_count *counts = calloc(slots, sizeof(*counts));
+	struct dp_rule_count *counts = calloc(slots, sizeof(*counts));
 	int r = counts ? counters_rules(d->loader, slots, counts) : -ENOMEM;
 
 	if (r < 0) {
@@ -52,43 +57,89 @@ static struct dp_count *read_rules(const struct daemon *d, int *ret_error)
 	return counts;
 }
 
-static void add_count(struct json_object *to, const struct dp_count *c)
+static void add_count(struct json_object *to, uint64_t packets, uint64_t bytes)
 {
-	json_add_u64(to, "packets", c->packets);
-	json_add_u64(to, "bytes", c->bytes);
+	json_add_u64(to, "packets", packets);
+	json_add_u64(to, "bytes", bytes);
 }
 
-static struct json_object *rule_row(const struct generation_chain *c, const char *id,
-				    const char *source, enum dp_verdict verdict, bool audit,
-				    const struct dp_count *count)
+/* What a rule's counter says, at a moment: the kernel's clock and the wall's. */
+struct reading {
+	const struct dp_rule_count *counts; /* by slot */
+	uint64_t now_ns;                    /* CLOCK_MONOTONIC */
+	uint64_t wall_ns;
+};
+
+static uint64_t clock_ns(clockid_t clock)
 {
+	struct timespec t;
+
+	(void)clock_gettime(clock, &t); /* both clocks are always there */
+	return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
+}
+
+/* "2026-11-21T07:39:46.001Z", null for never. */
+static void add_hit(struct json_object *to, const char *key, const struct reading *now,
+		    uint64_t hit_ns)
+{
+	uint64_t wall_ns = now->wall_ns - now->now_ns + hit_ns;
+	time_t seconds = (time_t)(wall_ns / NS_PER_S);
+	char day[32], text[64];
+	struct tm utc;
+
+	if (!hit_ns || !gmtime_r(&seconds, &utc) ||
+	    !strftime(day, sizeof(day), "%Y-%m-%dT%H:%M:%S", &utc)) {
+		json_add(to, key, NULL);
+		return;
+	}
+	(void)snprintf(text, sizeof(text), "%s.%03uZ", day,
+		       (unsigned int)(wall_ns % NS_PER_S / NS_PER_MS)); /* always fits */
+	json_add_text(to, key, text);
+}
+
+static void add_age(struct json_object *to, const struct reading *now, uint64_t hit_ns)
+{
+	if (!hit_ns)
+		json_add(to, "last_hit_age_ms", NULL);
+	else /* a packet may have come since the clock was read */
+		json_add_u64(to, "last_hit_age_ms",
+			     hit_ns < now->now_ns ? (now->now_ns - hit_ns) / NS_PER_MS : 0);
+}
+
+static struct json_object *rule_row(const struct generation_chain *c,
+				    const struct generation_rule *rule, const struct reading *now)
+{
+	const struct dp_rule_count *count = &now->counts[rule->slot];
 	struct json_object *row = json_object_new_object();
 
 	json_add_text(row, "chain", c->name);
-	json_add_text(row, "id", id);
-	json_add_text(row, "source", source);
-	json_add_text(row, "do", verdict_name(verdict));
-	json_add_text(row, "mode", audit ? "audit" : "enforce");
-	add_count(row, count);
+	json_add_text(row, "id", rule->id);
+	json_add_text(row, "source", rule->source);
+	json_add_text(row, "do", verdict_name(rule->verdict));
+	json_add_text(row, "mode", rule->audit ? "audit" : "enforce");
+	add_count(row, count->packets, count->bytes);
+	add_hit(row, "first_hit", now, count->first_ns);
+	add_hit(row, "last_hit", now, count->last_ns);
+	add_age(row, now, count->last_ns);
 	return row;
 }
 
 static void add_rule_rows(struct json_object *rows, const struct generation_chain *c,
-			  const struct dp_count *counts)
+			  const struct reading *now)
 {
-	for (size_t i = 0; i < c->rules.count; i++) {
-		const struct generation_rule *rule = &c->rules.at[i];
+	const struct generation_rule by_default = {
+		.id = "default", .source = c->source, .verdict = c->verdict, .slot = c->default_slot
+	};
 
-		json_object_array_add(rows, rule_row(c, rule->id, rule->source, rule->verdict,
-						     rule->audit, &counts[rule->slot]));
-	}
-	json_object_array_add(rows, rule_row(c, "default", c->source, c->verdict, false,
-					     &counts[c->default_slot]));
+	for (size_t i = 0; i < c->rules.count; i++)
+		json_object_array_add(rows, rule_row(c, &c->rules.at[i], now));
+	json_object_array_add(rows, rule_row(c, &by_default, now));
 }
 
 struct json_object *report_rules(const struct daemon *d, int *ret_error)
 {
-	_cleanup_free_ struct dp_count *counts = read_rules(d, ret_error);
+	_cleanup_free_ struct dp_rule_count *counts = read_rules(d, ret_error);
+	struct reading now = { counts, clock_ns(CLOCK_MONOTONIC), clock_ns(CLOCK_REALTIME) };
 	struct json_object *json, *rows;
 
 	if (!counts)
@@ -96,46 +147,48 @@ struct json_object *report_rules(const struct daemon *d, int *ret_error)
 	json = json_object_new_object();
 	rows = json_object_new_array();
 	for (size_t i = 0; d->running && i < d->running->chains.count; i++)
-		add_rule_rows(rows, &d->running->chains.at[i], counts);
+		add_rule_rows(rows, &d->running->chains.at[i], &now);
 	json_add(json, "rules", rows);
 	return json;
 }
 
 static void add_drop(struct json_object *rows, enum dp_reason reason, const char *chain,
-		     const char *rule, const struct dp_count *count)
+		     const char *rule, struct dp_count count)
 {
 	struct json_object *row;
 
-	if (!count->packets)
+	if (!count.packets)
 		return;
 	row = json_object_new_object();
 	json_add_text(row, "reason", reasons[reason].text);
 	json_add_text(row, "chain", chain);
 	json_add_text(row, "rule", rule);
-	add_count(row, count);
+	add_count(row, count.packets, count.bytes);
 	json_object_array_add(rows, row);
 }
 
 /* Drops by rules are told apart by rule; all others are the chain's. */
 static void add_drop_rows(struct json_object *rows, const struct generation_chain *c,
-			  const struct dp_chain_counters *chain, const struct dp_count *counts)
+			  const struct dp_chain_counters *chain, const struct dp_rule_count *counts)
 {
 	for (size_t i = 0; i < c->rules.count; i++) {
 		const struct generation_rule *rule = &c->rules.at[i];
+		const struct dp_rule_count *count = &counts[rule->slot];
 
 		if (rule->verdict == DP_DROP && !rule->audit)
-			add_drop(rows, DP_REASON_RULE_DROP, c->name, rule->id, &counts[rule->slot]);
+			add_drop(rows, DP_REASON_RULE_DROP, c->name, rule->id,
+				 (struct dp_count){ count->packets, count->bytes });
 	}
 	for (int i = 0; i < DP_REASON_COUNT; i++) {
 		if (reasons[i].verdict == DP_DROP && i != DP_REASON_RULE_DROP)
 			add_drop(rows, i, c->name, i == DP_REASON_DEFAULT_DROP ? "default" : NULL,
-				 &chain->reason[i]);
+				 chain->reason[i]);
 	}
 }
 
 struct json_object *report_drops(const struct daemon *d, int *ret_error)
 {
-	_cleanup_free_ struct dp_count *counts = read_rules(d, ret_error);
+	_cleanup_free_ struct dp_rule_count *counts = read_rules(d, ret_error);
 	_cleanup_json_ struct json_object *json = json_object_new_object();
 	struct json_object *rows = json_object_new_array();
 
@@ -179,6 +232,14 @@ static const char *zone_name(const struct daemon *d, uint8_t number)
 	return d->running->zones.at[number - 1].name;
 }
 
+/* What the program is there for: a chain, or to see the flows that a chain of the zone asks about. */
+static const char *role_of(const struct daemon *d, const struct attach_state *s)
+{
+	if (!d->running || d->running->nameless)
+		return NULL;
+	return generation_chain(d->running, s->zone, s->dir) ? "filter" : "state";
+}
+
 static struct json_object *state_row(const struct daemon *d, const struct attach_state *s)
 {
 	static const char *const modes[] = { [ATTACH_XDP_NATIVE] = "native",
@@ -192,6 +253,7 @@ static struct json_object *state_row(const struct daemon *d, const struct attach
 	json_add_u64(row, "ifindex", s->dev.ifindex);
 	json_add_text(row, "zone", zone_name(d, s->zone));
 	json_add_text(row, "dir", s->dir == DP_INGRESS ? "ingress" : "egress");
+	json_add_text(row, "role", role_of(d, s));
 	if (!s->failed) {
 		json_add_text(row, "hook", xdp ? "xdp" : "tc");
 		json_add_text(row, "mode", modes[s->mode]);
@@ -308,11 +370,31 @@ static void add_devices(const struct daemon *d, struct json_object *json)
 	vec_done(&devs);
 }
 
+static struct json_object *feeds(const struct daemon *d)
+{
+	struct json_object *rows = json_object_new_array();
+
+	for (size_t i = 0; d->running && i < d->running->sets.count; i++) {
+		const struct generation_set *set = &d->running->sets.at[i];
+		struct json_object *row = set->refresh ? feeds_report(d->feeds, set->file) : NULL;
+
+		if (!row)
+			continue;
+		json_add_text(row, "set", set->name);
+		json_add_text(row, "file", set->file);
+		json_object_array_add(rows, row);
+	}
+	return rows;
+}
+
 struct json_object *report_status(const struct daemon *d, int *ret_error)
 {
-	struct json_object *rows = chains(d, ret_error), *json, *zones;
+	_cleanup_json_ struct json_object *rows = chains(d, ret_error), *state = NULL;
+	struct json_object *json, *zones;
 
-	if (!rows)
+	if (rows)
+		state = flows_watch_report(d->flows, ret_error);
+	if (!rows || !state)
 		return NULL;
 	json = json_object_new_object();
 	json_add(json, "policy", d->running ? policy_row(d->running) : NULL);
@@ -320,7 +402,9 @@ struct json_object *report_status(const struct daemon *d, int *ret_error)
 	zones = d->running ? json_member(d->running->manifest, "zones", json_type_array) : NULL;
 	json_add(json, "zones", zones ? json_object_get(zones) : json_object_new_array());
 	json_add(json, "capacity", capacity(d));
-	json_add(json, "chains", rows);
+	json_add(json, "chains", TAKE_PTR(rows));
+	json_add(json, "state", TAKE_PTR(state));
+	json_add(json, "feeds", feeds(d));
 	json_add_u64(json, "memory_bytes", loader_memory_bytes(d->loader));
 	json_add(json, "applying", json_object_new_boolean(d->changing));
 	json_add_u64(json, "netlink_overruns", netif_overruns(d->netif));
@@ -344,16 +428,6 @@ struct json_object *report_version(const struct daemon *d)
 	json_add_u64(json, "abi", DP_ABI_VERSION);
 	json_add_text(json, "build", text);
 	json_add_text(json, "kernel", uname(&u) < 0 ? NULL : u.release);
-	return json;
-}
-
-struct json_object *report_sets(const struct daemon *d)
-{
-	struct json_object *json = json_object_new_object();
-	struct json_object *sets =
-		d->running ? json_member(d->running->manifest, "sets", json_type_array) : NULL;
-
-	json_add(json, "sets", sets ? json_object_get(sets) : json_object_new_array());
 	return json;
 }
 

@@ -13,7 +13,6 @@ struct json_object *report_version(const struct daemon *d);
 struct json_object *report_status(const struct daemon *d, int *ret_error);
 struct json_object *report_rules(const struct daemon *d, int *ret_error);
 struct json_object *report_drops(const struct daemon *d, int *ret_error);
-struct json_object *report_sets(const struct daemon *d);
 struct json_object *report_policy(const struct daemon *d); /* without a policy: {policy: null} */
 struct json_object *report_attached(const struct daemon *d);
 

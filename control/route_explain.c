@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "daemon.h"
+#include "explain_walk.h"
 #include "fail.h"
 #include "jsonobj.h"
 #include "report.h"
@@ -22,17 +23,14 @@ struct frame {
 	uint8_t *bytes;
 	uint32_t len;
 	int r; /* of its run */
-	struct dp_explain answer;
-	uint32_t cost_ns;
+	struct explain_answer answer;
 };
 
 struct question {
 	struct daemon *d;
 	struct api_request *request;
-	enum loader_prog prog;
-	uint8_t zone;
-	enum dp_dir dir;
-	char *at; /* "wan.ingress" */
+	char *at;                    /* "wan.ingress" */
+	struct explain_question ask; /* all but the frame */
 	VEC(struct frame) frames;
 	unsigned int rounds;
 	int r;
@@ -87,15 +85,34 @@ static struct json_object *audit(const struct generation_chain *c, const struct 
 	return ids;
 }
 
-/* A long capture is asked for its verdicts: with the cost of each frame it would take minutes. */
-static bool is_measured(const struct question *q)
+static void add_cost(struct json_object *row, const struct question *q,
+		     const struct explain_answer *a)
 {
-	return q->frames.count <= MEASURED_MAX;
+	char note[96];
+
+	if (!a->cost_error) {
+		json_add_u64(row, "cost_ns", a->cost_ns);
+		json_add(row, "cost_note", NULL);
+		return;
+	}
+	json_add(row, "cost_ns", NULL);
+	if (q->ask.measure)
+		(void)snprintf(note, sizeof(note), "the kernel cannot repeat the run: %s",
+			       strerrordesc_np(-a->cost_error)); /* cut when it is long */
+	else if (q->frames.count > MEASURED_MAX)
+		(void)snprintf(note, sizeof(note),
+			       "not measured in a request of more than %d frames",
+			       MEASURED_MAX); /* always fits */
+	else
+		(void)snprintf(note, sizeof(note), "not asked for"); /* always fits */
+	json_add_text(row, "cost_note", note);
 }
 
 static struct json_object *result(const struct question *q, const struct frame *f)
 {
-	const struct generation_chain *c = generation_chain(q->d->running, q->zone, q->dir);
+	const struct generation *g = q->d->running;
+	const struct generation_chain *c = generation_chain(g, q->ask.zone, q->ask.dir);
+	const struct dp_explain *said = &f->answer.said;
 	struct json_object *row = json_object_new_object();
 
 	if (f->r < 0) {
@@ -104,17 +121,15 @@ static struct json_object *result(const struct question *q, const struct frame *
 					      : strerrordesc_np(-f->r));
 		return row;
 	}
-	json_add_text(row, "verdict", report_verdict(f->answer.reason));
-	json_add_text(row, "reason", report_reason(f->answer.reason));
+	json_add_text(row, "verdict", report_verdict(said->reason));
+	json_add_text(row, "reason", report_reason(said->reason));
 	json_add_text(row, "chain", c ? c->name : NULL);
-	add_rule(row, c, &f->answer);
+	add_rule(row, c, said);
 	json_add(row, "service", NULL);
 	json_add(row, "backend", NULL);
-	if (is_measured(q))
-		json_add_u64(row, "cost_ns", f->cost_ns);
-	else
-		json_add(row, "cost_ns", NULL);
-	json_add(row, "audit", audit(c, &f->answer));
+	add_cost(row, q, &f->answer);
+	json_add(row, "audit", audit(c, said));
+	json_add(row, "walk", explain_walk(g, c, &f->answer));
 	return row;
 }
 
@@ -141,9 +156,9 @@ static void run(void *ctx)
 	for (size_t i = 0; !q->r && i < q->frames.count; i++) {
 		struct frame *f = &q->frames.at[i];
 
-		f->answer = (struct dp_explain){};
-		f->r = explain_run(d->explain, q->prog, q->zone, q->dir, f->bytes, f->len,
-				   &f->answer, is_measured(q) ? &f->cost_ns : NULL);
+		q->ask.frame = f->bytes;
+		q->ask.len = f->len;
+		f->r = explain_run(d->explain, &q->ask, &f->answer);
 	}
 }
 
@@ -152,7 +167,8 @@ static bool is_of_one_generation(const struct question *q)
 	for (size_t i = 0; i < q->frames.count; i++) {
 		const struct frame *f = &q->frames.at[i];
 
-		if (!f->r && f->answer.generation != q->d->running->number)
+		if (f->r == -EAGAIN ||
+		    (!f->r && f->answer.said.generation != q->d->running->number))
 			return false;
 	}
 	return true;
@@ -200,26 +216,27 @@ static void on_run(void *ctx)
 
 /* ---- the question ----------------------------------------------------------------------------------------- */
 
-/* The entry that the zone's devices really use; XDP when there are none yet. */
-static enum loader_prog prog_of(const struct daemon *d, const struct generation_zone *z,
-				uint8_t number, enum dp_dir dir)
+/* Device and entry that the zone really uses, the first one's; no device, and XDP, when there are none yet. */
+static void aim(struct explain_question *ask, const struct attach_states *states,
+		const struct generation_zone *z)
 {
-	const struct attach_states *states = attach_states(d->attach);
+	bool tc = z->hook == MODEL_HOOK_TC;
 
-	if (dir == DP_EGRESS)
-		return LOADER_TC_EGRESS;
-	for (size_t i = 0; i < states->count; i++) {
+	ask->ifindex = 0;
+	for (size_t i = 0; i < states->count && !ask->ifindex; i++) {
 		const struct attach_state *s = &states->at[i];
 
-		if (s->failed || s->zone != number || s->dir != dir)
+		if (s->failed || s->zone != ask->zone || s->dir != ask->dir)
 			continue;
-		return s->mode == ATTACH_TCX || s->mode == ATTACH_CLSACT ? LOADER_TC_INGRESS
-									 : LOADER_XDP_INGRESS;
+		ask->ifindex = s->dev.ifindex;
+		tc = s->mode == ATTACH_TCX || s->mode == ATTACH_CLSACT;
 	}
-	return z->hook == MODEL_HOOK_TC ? LOADER_TC_INGRESS : LOADER_XDP_INGRESS;
+	ask->prog = tc ? LOADER_TC_INGRESS : LOADER_XDP_INGRESS;
+	if (ask->dir == DP_EGRESS)
+		ask->prog = LOADER_TC_EGRESS;
 }
 
-/* Answers what is wrong with `at`, and fails; or fills in zone, direction and entry. */
+/* Answers what is wrong with `at`, and fails; or fills in where the frames are to be run. */
 static int look_at(struct question *q)
 {
 	const struct generation *g = q->d->running;
@@ -243,9 +260,9 @@ static int look_at(struct question *q)
 		api_error(q->request, 404, "no-such-zone", "the policy has no zone '%s'", zone);
 		return -ENOENT;
 	}
-	q->zone = (uint8_t)(z - g->zones.at + 1);
-	q->dir = strcmp(dot + 1, "egress") ? DP_INGRESS : DP_EGRESS;
-	q->prog = prog_of(q->d, z, q->zone, q->dir);
+	q->ask.zone = (uint8_t)(z - g->zones.at + 1);
+	q->ask.dir = strcmp(dot + 1, "egress") ? DP_INGRESS : DP_EGRESS;
+	aim(&q->ask, attach_states(q->d->attach), z);
 	return 0;
 }
 
@@ -291,6 +308,13 @@ static int read_frames(struct question *q, struct json_object *frames)
 	return r;
 }
 
+static bool wants_cost(struct json_object *json)
+{
+	struct json_object *measure = json_member(json, "measure", json_type_boolean);
+
+	return !measure || json_object_get_boolean(measure);
+}
+
 void route_explain(void *ctx, struct api_request *r)
 {
 	_cleanup_json_ struct json_object *json = api_json(r);
@@ -310,6 +334,8 @@ void route_explain(void *ctx, struct api_request *r)
 	at = json_text(json, "at");
 	q->at = strdup(at ? at : "");
 	res = q->at ? read_frames(q, json_member(json, "frames", json_type_array)) : -ENOMEM;
+	/* A long capture is asked for its verdicts: with the cost of each frame it would take minutes. */
+	q->ask.measure = q->frames.count <= MEASURED_MAX && wants_cost(json);
 	if (!res) {
 		start(q);
 		return;

@@ -45,11 +45,6 @@ static void drops(void *ctx, struct api_request *r)
 	answer(r, json, error);
 }
 
-static void sets(void *ctx, struct api_request *r)
-{
-	answer(r, report_sets(ctx), 0);
-}
-
 static void policy(void *ctx, struct api_request *r)
 {
 	answer(r, report_policy(ctx), 0);
@@ -60,10 +55,13 @@ const struct api_route routes[] = {
 	{ "GET", "/v1/status", true, status },
 	{ "GET", "/v1/rules", true, rules },
 	{ "GET", "/v1/drops", true, drops },
-	{ "GET", "/v1/sets", true, sets },
+	{ "GET", "/v1/sets", true, route_sets },
 	{ "GET", "/v1/policy", true, policy },
 	{ "POST", "/v1/check", true, route_check },
 	{ "POST", "/v1/explain", true, route_explain },
+	{ "POST", "/v1/set/list", true, route_set_list },
+	{ "POST", "/v1/set/add", false, route_set_add },
+	{ "POST", "/v1/set/del", false, route_set_del },
 	{ "POST", "/v1/apply", false, route_apply },
 	{ "POST", "/v1/attach", false, route_attach },
 	{ "POST", "/v1/detach", false, route_detach },

@@ -4,6 +4,8 @@
 
 #include "api.h"
 
+struct daemon;
+
 extern const struct api_route routes[];
 
 void route_apply(void *ctx, struct api_request *r);
@@ -11,3 +13,10 @@ void route_check(void *ctx, struct api_request *r);
 void route_attach(void *ctx, struct api_request *r);
 void route_detach(void *ctx, struct api_request *r);
 void route_explain(void *ctx, struct api_request *r);
+void route_set_add(void *ctx, struct api_request *r);
+void route_set_del(void *ctx, struct api_request *r);
+void route_set_list(void *ctx, struct api_request *r);
+void route_sets(void *ctx, struct api_request *r);
+
+/* For a daemon that stops: who waits for a list to be read gets an answer. */
+void route_set_cancel_all(struct daemon *d);

@@ -93,6 +93,11 @@ void state_free(struct state **at)
 	*at = NULL;
 }
 
+int state_dir(const struct state *s)
+{
+	return s->dir;
+}
+
 static int write_synced(int dir, const char *name, const char *text, size_t len)
 {
 	_cleanup_close_ int fd =

@@ -21,6 +21,9 @@ struct state;
 int state_open(struct state **ret, const char *dir, char **ret_why) _must_check_;
 void state_free(struct state **s);
 
+/* The directory, borrowed. */
+int state_dir(const struct state *s);
+
 /* Whole or not at all. May block for long. */
 int state_write(struct state *s, const char *name, struct json_object *json) _must_check_;
 int state_read(struct state *s, const char *name, struct json_object **ret) _must_check_;

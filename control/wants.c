@@ -183,11 +183,12 @@ static int add_want(const struct generation *g, const struct overrides *o,
 	r = fitting > 1 ? add_doubt(doubts, dev->name, z->name) : 0;
 	if (r < 0)
 		return r;
-	return vec_push(wants, (struct attach_want){ .dev = *dev,
-						     .zone = zone,
-						     .hook = z->hook,
-						     .ingress = z->chain[DP_INGRESS],
-						     .egress = z->chain[DP_EGRESS] });
+	return vec_push(wants, (struct attach_want){
+				       .dev = *dev,
+				       .zone = zone,
+				       .hook = z->hook,
+				       .ingress = z->chain[DP_INGRESS] || z->tracks[DP_INGRESS],
+				       .egress = z->chain[DP_EGRESS] || z->tracks[DP_EGRESS] });
 }
 
 int wants_compute(const struct generation *g, const struct overrides *o,

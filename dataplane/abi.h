@@ -14,7 +14,7 @@
 #include <linux/types.h>
 
 /* Rises with every change of a layout below; pinned maps of another version are refused, by name. */
-#define DP_ABI_VERSION 1
+#define DP_ABI_VERSION 2
 
 /* ---- verdicts and reasons ---------------------------------------------------------------------- */
 
@@ -55,7 +55,13 @@ enum dp_verdict {
 	X(BAD_UDP, DROP, "bad-udp-header", "UDP length is wrong")                                  \
 	X(FRAGMENT, DROP, "fragment", "an IP fragment, and the chain says 'fragments: drop'")      \
 	X(NOT_LINEAR, DROP, "headers-not-linear", "the driver split the frame inside its headers") \
-	X(NO_BANK, DROP, "no-bank", "a policy table could not be read: an installer bug")
+	X(NO_BANK, DROP, "no-bank", "a policy table could not be read: an installer bug")          \
+	X(FRAGMENT_FOLLOWS, PASS, "fragment-follows",                                              \
+	  "a later fragment of a datagram whose first one passed")                                 \
+	X(TINY_FRAGMENT, DROP, "tiny-fragment",                                                    \
+	  "a first fragment without its whole transport header")                                   \
+	X(NO_FLOW, DROP, "no-flow",                                                                \
+	  "a rule passes it, but it neither opens a TCP connection nor belongs to a live one")
 
 #define DP_REASON_ENUM(name, verdict, text, help) DP_REASON_##name,
 enum dp_reason {
@@ -110,7 +116,8 @@ struct dp_bank_header {
 	__u8 digest[16];  /* of the policy, see policy/image.h */
 	__u32 lines;      /* used lines of the bank, this one included */
 	__u32 zones;      /* chain records that follow: two for each zone, zone 0 included */
-	__u32 pad[6];
+	__u32 sets; /* near line of struct dp_set_ordinals, 0 when no rule names a run-time set */
+	__u32 pad[5];
 };
 _Static_assert(sizeof(struct dp_bank_header) == DP_LINE_BYTES, "line 0 of a bank");
 
@@ -222,16 +229,123 @@ _Static_assert(sizeof(struct dp_vector) == DP_LINE_BYTES, "a vector is a line");
 struct dp_rule {
 	__u32 counter; /* slot in rule_counters; 0 in an image, set by the installer */
 	__u8 reason;   /* enum dp_reason of the packets it decides */
-	__u8 pad[3];
+	__u8 flags;
+	__u8 pad[2];
 };
+#define DP_RULE_OPENS     0x1 /* passes TCP packets only when they may open a connection */
 #define DP_RULES_PER_LINE 8
 _Static_assert(sizeof(struct dp_rule) * DP_RULES_PER_LINE == DP_LINE_BYTES, "eight a line");
 
-/* The chain of zone z and direction d is the pair of lines at DP_CHAIN_LINE(z, d). Zone 0 is "none". */
-#define DP_ZONE_MAX         255
-#define DP_CHAIN_LINE(z, d) (2 + 4 * (z) + 2 * (d))
+/*
+ * A chain of more than DP_CHAIN_RULES rules keeps in vectors those that look at much of the space or at what
+ * only vectors know; slot s of a vector is then rule slots[s], 32 numbers of 16 bits a line. They ascend; unused
+ * ones are 0xffff. All others are boxes (one range for each field) in cut trees: a step looks at a few bits of one
+ * field and picks the next reference, until a short list of boxes is left. Of all that match, the lowest rule
+ * number decides.
+ *
+ * A packet's fields stand in words, in host order:
+ *   0..3  source address, IPv4 in word 0        8  source port << 16 | destination port; ICMP: type << 8 | code
+ *   4..7  destination address, likewise         9  protocol << 24 | TCP flags << 16 | VLAN id
+ *
+ * A reference of a tree is 64 bits, eight a line:
+ *   inner  bits != 0: the next reference is number (word[`word`] >> shift) % 2^bits of those from line `line` on
+ *   leaf   bits == 0: `count` boxes from line `line` on, in the order of rules; none when count is 0. All in
+ *          one page: it is looked up once
+ */
+#define DP_CUT_WORDS      10
+#define DP_CUT_WORD_SRC   0
+#define DP_CUT_WORD_DST   4
+#define DP_CUT_WORD_PORTS 8
+#define DP_CUT_WORD_REST  9
+#define DP_CUT_BITS_MAX   16
+#define DP_CUT_STEPS      12 /* of the longest way to a leaf */
+#define DP_CUT_BOXES      28 /* in a leaf */
 
-#define DP_CHAIN_PRESENT 0x1u
+struct dp_cut {
+	__u32 line;
+	__u8 word;
+	__u8 shift;
+	__u8 bits;
+	__u8 count;
+};
+#define DP_CUTS_PER_LINE 8
+_Static_assert(sizeof(struct dp_cut) * DP_CUTS_PER_LINE == DP_LINE_BYTES, "eight a line");
+
+/* What kind of packet a box wants: the last two fields of word 8 mean something for some only. */
+#define DP_BOX_PORTS 0x1 /* TCP, UDP, SCTP */
+#define DP_BOX_ICMP  0x2
+#define DP_BOX_OTHER 0x4
+
+#define DP_BOX_ANY_PROTO 0x8
+#define DP_BOX_ANY_VLAN  0xffff
+
+/* What a box asks for besides addresses. */
+struct dp_box_rest {
+	__u16 sport[2], dport[2]; /* first, last; ICMP: dport of type << 8 | code */
+	__u16 vlan;
+	__u8 proto;
+	__u8 kind;              /* DP_BOX_* bits */
+	__u8 flags, flags_mask; /* TCP */
+	__u8 src_shift,
+		dst_shift; /* IPv4: bits of the address that do not count, 0..32; IPv6: 128 - length */
+	__u32 rule;
+};
+_Static_assert(sizeof(struct dp_box_rest) == 20, "five words");
+
+/* Two a line. */
+struct dp_box4 {
+	__u32 src, dst;
+	struct dp_box_rest rest;
+	__u32 pad;
+};
+_Static_assert(sizeof(struct dp_box4) * 2 == DP_LINE_BYTES, "two a line");
+
+/* One a line. */
+struct dp_box6 {
+	__u32 src[4], dst[4];
+	struct dp_box_rest rest;
+	__u32 pad[3];
+};
+_Static_assert(sizeof(struct dp_box6) == DP_LINE_BYTES, "one a line");
+
+/* Trees of a chain and family: by source, by destination, by ports; bits == count == 0: none. */
+#define DP_CUT_TREES 3
+
+/*
+ * Rules that name run-time sets: for the set with ordinal o (its place among the run-time sets of the policy)
+ * four vectors, near, from line `sets` + 4 * o of a chain on: the rules that a source in the set satisfies, those it
+ * rules out, and both for the destination.
+ */
+enum dp_set_vector {
+	DP_SET_FROM,
+	DP_SET_NOT_FROM,
+	DP_SET_TO,
+	DP_SET_NOT_TO,
+	DP_SET_VECTOR_COUNT,
+};
+
+#define DP_SETS           64 /* run-time sets at a time */
+#define DP_SET_NO_ORDINAL 0xff
+
+/* The ordinal of each set number; DP_SET_NO_ORDINAL in an image, set by the installer. */
+struct dp_set_ordinals {
+	__u8 ordinal[DP_SETS];
+};
+_Static_assert(sizeof(struct dp_set_ordinals) == DP_LINE_BYTES, "a line");
+
+/* The chain of zone z and direction d is four lines from DP_CHAIN_LINE(z, d) on. Zone 0 is "none". */
+#define DP_ZONE_MAX         255
+#define DP_CHAIN_LINES      4
+#define DP_CHAIN_LINE(z, d) (DP_CHAIN_LINES * (1 + 2 * (z) + (d)))
+
+enum dp_chain_flag {
+	DP_CHAIN_PRESENT = 1 << 0,
+	DP_CHAIN_TRACKS = 1 << 1, /* what passes makes flows; also set on records without a chain */
+	DP_CHAIN_FIRST_ONLY = 1 << 2, /* fragments: first-only */
+	DP_CHAIN_SETS_FROM = 1 << 3,  /* some rule names a run-time set for the source */
+	DP_CHAIN_SETS_TO = 1 << 4,
+	DP_CHAIN_CUTS = 1 << 5, /* has trees; slots of vectors go through `slots` */
+};
 
 struct dp_chain {
 	__u32 flags;
@@ -245,21 +359,62 @@ struct dp_chain {
 	__u8 pad[3];
 	__u32 table[DP_DIM_COUNT];  /* references */
 	__u32 vector[DP_DIM_COUNT]; /* line of class 0's vector; class c's is c lines on */
-	__u32 pad2[2];
+	__u32 state; /* line of the vector of rules with `state: established`, 0 for none */
+	__u32 sets;  /* line of the first vector of run-time sets, 0 for none */
+	__u32 slots; /* near line of the rule numbers of slots, with DP_CHAIN_CUTS */
+	__u32 rule_count;
+	struct dp_cut cuts[2][DP_CUT_TREES]; /* by family: IPv4, IPv6 */
+	/*
+	 * For DP_DIM_SRC4 .. DP_DIM_DST6: line of class 0's vector of the rules that the class rules out although
+	 * a run-time set may satisfy them (`from: $banned, not-from: 10.0.0.0/8`); 0 for none.
+	 */
+	__u32 barred[DP_DIM_SPORT - DP_DIM_SRC4];
+	__u32 pad2[14];
 };
-_Static_assert(sizeof(struct dp_chain) == 2 * DP_LINE_BYTES, "two lines");
+_Static_assert(sizeof(struct dp_chain) == DP_CHAIN_LINES * DP_LINE_BYTES, "whole lines");
 
 /* Audit rules counted for one packet, in order; more of them count as truncated. */
 #define DP_AUDIT_MAX 16
 
 /* ---- maps outside the banks --------------------------------------------------------------------- */
 
+/*
+ * Multilinear hashing of 32-bit words with secret keys: the upper half of the sum is strongly universal
+ * (Lemire, Kaser: "Strongly universal string hashing is fast", 2014), so nobody outside can make keys that
+ * collide. Both worlds compute it: h = key[0] + sum of key[i + 1] * word[i].
+ */
+#define DP_HASH_KEYS 12
+
+static inline __u64 dp_hash_add(__u64 h, __u64 key, __u32 word)
+{
+	return h + key * word;
+}
+
+/*
+ * Coarse time in the tables below: ticks of 2^27 ns (an eighth of a second) of CLOCK_MONOTONIC. 32 bits of
+ * them last for 18 years.
+ */
+#define DP_TICK_SHIFT     27
+#define DP_TICKS(seconds) ((__u32)(((seconds)*1000000000ull) >> DP_TICK_SHIFT))
+
 /* `ctl`, one entry, mapped by the daemon: a policy change is one store to `active`. */
 #define DP_ACTIVE_BANK 0x1ull /* the other bits are zero and stay free for a pending confirm */
 
 struct dp_ctl {
 	__u64 active;
+	/* Ticks until which packets in mid-stream may make a flow: for connections older than the policy. */
+	__u32 adopt_until;
+	__u32 has_flows; /* set with the first flow in `flows`; 0 spares packets the look */
+	/*
+	 * Prefix lengths in use by run-time sets, a bit each; 0 spares packets the look. IPv6: length n is bit
+	 * n % 64 of word n / 64.
+	 */
+	__u64 set_lengths4;
+	__u64 set_lengths6[4]; /* the last is 0 */
+	/* Secret, of dp_hash(); drawn once, when the maps are made. */
+	__u64 hash_key[DP_HASH_KEYS];
 };
+_Static_assert(sizeof(struct dp_ctl) % 8 == 0, "no hidden padding");
 
 /*
  * `devs`: which zone a device belongs to, for either bank, so that a policy may move a device to another
@@ -280,13 +435,20 @@ struct dp_count {
 	__u64 bytes; /* frames from the Ethernet header on, without FCS, as on the wire */
 };
 
+/* Of a rule. The times are CLOCK_MONOTONIC, as coarse as the kernel's tick; 0: never. */
+struct dp_rule_count {
+	__u64 packets;
+	__u64 bytes;
+	__u64 first_ns, last_ns;
+};
+
 /* `rule_counters`, per CPU: slot s is entry s % 64 of value s / 64. Slot 0 belongs to no rule. */
 #define DP_RULE_SLOTS  65536
 #define DP_RULE_BLOCK  64
 #define DP_RULE_BLOCKS (DP_RULE_SLOTS / DP_RULE_BLOCK)
 
 struct dp_rule_block {
-	struct dp_count count[DP_RULE_BLOCK];
+	struct dp_rule_count count[DP_RULE_BLOCK];
 };
 
 /* `chain_counters`, per CPU. Slot 0 takes what no chain owns: packets of a zone without a chain. */
@@ -298,6 +460,213 @@ struct dp_chain_counters {
 	struct dp_count reason[DP_REASON_MAX];
 };
 _Static_assert(sizeof(struct dp_chain_counters) == 1024, "value size of chain_counters");
+
+/* ---- run-time sets ------------------------------------------------------------------------------ */
+
+/*
+ * Members that were added while the policy runs: prefixes of either family, each in one or several of the
+ * run-time sets. A set has a number, 0..DP_SETS - 1, that it keeps across generations; a bank says which of
+ * its chains look at which numbers (struct dp_chain, `sets`). A packet's address is looked up once for each
+ * prefix length in use (ctl) and all sets together: first in the filter, whose answer is mostly "no".
+ *
+ * `set_filter`, one value: a blocked Bloom filter (Putze, Sanders, Singler 2007). Of the hash h of a member
+ *   word  h >> 47           of DP_FILTER_WORDS
+ *   bits  the four six-bit groups of h >> 8
+ * A member's bits are set before it is linked; bits that no member needs any more may stay set.
+ */
+#define DP_FILTER_WORDS   131072
+#define DP_FILTER_WORD(h) ((__u32)((h) >> 47))
+#define DP_FILTER_BITS(h)                                                                \
+	(1ull << ((h) >> 8 & 63) | 1ull << ((h) >> 14 & 63) | 1ull << ((h) >> 20 & 63) | \
+	 1ull << ((h) >> 26 & 63))
+
+struct dp_filter {
+	__u64 word[DP_FILTER_WORDS];
+};
+
+/*
+ * `set_table`, one slot: the members, as an inner map of pages like a bank's. Line 0 is the header; then the
+ * heads, 16 a line: head (h >> 32) % heads is the number of the first member of its chain, 0 for none. Then the
+ * members, two a line; member n stands in half n % 2 of line `members` + n / 2, member 0 is never used.
+ *
+ * One writer, the daemon; packets read while it writes. A member is filled in before a head or a member
+ * points to it, with a release store; one that was unlinked is used again only after a grace period. A table
+ * that has become too small is copied into a larger one and the slot of `set_table` changed.
+ * Chains are at most DP_SET_CHAIN members long; the writer makes a larger table before one would be longer.
+ */
+#define DP_SET_MAGIC        0x73746573 /* "sets", little endian */
+#define DP_SET_CHAIN        16
+#define DP_HEADS_PER_LINE   16
+#define DP_MEMBERS_PER_LINE 2
+
+struct dp_set_header {
+	__u32 magic;
+	__u32 abi_version;
+	__u32 heads;    /* power of two */
+	__u32 head;     /* line of the first heads */
+	__u32 members;  /* line of members 0 and 1 */
+	__u32 capacity; /* members that have room, member 0 included */
+	__u32 pad[10];
+};
+_Static_assert(sizeof(struct dp_set_header) == DP_LINE_BYTES, "line 0 of the table");
+
+/*
+ * The hash covers what names a member and not its set: for IPv4 key[0] and the words addr[0], `what`; for
+ * IPv6 addr[0..3], `what`; each word with the key of its place (dp_member_hash).
+ */
+struct dp_member {
+	__u32 addr[4]; /* host order, bits past the length are 0; IPv4 in the first */
+	__u32 what;    /* DP_MEMBER(family, length) */
+	__u32 next;    /* member number, 0 at the end */
+	__u32 expires; /* tick from which on it counts no more, 0: never */
+	__u32 set;     /* number */
+};
+_Static_assert(sizeof(struct dp_member) * DP_MEMBERS_PER_LINE == DP_LINE_BYTES, "two a line");
+
+#define DP_MEMBER(ipv6, length) ((__u32)(ipv6) << 8 | (length))
+
+static inline __u64 dp_member_hash4(const __u64 *key, __u32 addr, __u32 what)
+{
+	return dp_hash_add(dp_hash_add(key[0], key[1], addr), key[5], what);
+}
+
+static inline __u64 dp_member_hash6(const __u64 *key, const __u32 *addr, __u32 what)
+{
+	__u64 h = key[0];
+
+	h = dp_hash_add(h, key[1], addr[0]);
+	h = dp_hash_add(h, key[2], addr[1]);
+	h = dp_hash_add(h, key[3], addr[2]);
+	h = dp_hash_add(h, key[4], addr[3]);
+	return dp_hash_add(h, key[5], what);
+}
+
+/* ---- flows -------------------------------------------------------------------------------------- */
+
+/*
+ * Live flows, for `state: established`. A packet that passed a chain whose replies some chain will ask about
+ * makes a flow in `pending`; when its reply has come and its initiator has answered that, it moves to `flows`.
+ * So a flood of packets that nobody answers, or answers without being answered, only displaces its like.
+ * TCP connections and connected UDP sockets of this machine are not here: the kernel's socket table is the
+ * truth for them.
+ *
+ * Both are arrays of slots of a cache line, open addressing: a flow lies in one of the DP_FLOW_PROBES slots from
+ * its first on, and a search ends at a slot that was never used. A slot whose flow has been idle for too long is
+ * as good as free. A writer takes a slot by exchanging its tag for DP_FLOW_BUSY and gives it its tag last;
+ * a reader that compares a key while the slot changes hands can take one packet for the flow that was there.
+ *
+ * `flows`: first slot (h >> 32) % slots. Full: the flow stays pending, counted.
+ * `pending`: a half for each direction a flow was born in, each of DP_PENDING_REGIONS regions. On the way out the
+ * region is chosen by this machine's end, so that a socket that answers a flood fills only its own; on the way in
+ * by the flow's hash (h >> 48), so that a flood must fill all. The slot in the region: (h >> 32) % its size.
+ * Full: the flow that is idle longest gives way, counted when it was still live.
+ */
+#define DP_FLOW_SLOTS      262144 /* default of penstockd --flow-slots, a power of two */
+#define DP_FLOW_PROBES     16
+#define DP_PENDING_SLOTS   65536
+#define DP_PENDING_REGIONS 64
+#define DP_PENDING_PROBES  8
+#define DP_PENDING_REGION  (DP_PENDING_SLOTS / DP_DIR_COUNT / DP_PENDING_REGIONS) /* slots */
+
+/* The two ends, in ascending order of (addr, port), so that both directions have the same key. */
+struct dp_flow_key {
+	__u32 addr[2][4]; /* host order; IPv4 in the first word of each */
+	__u16 port[2];    /* ICMP echo: the identifier for the end that asks, 0 for the other */
+	__u8 ipv6;
+	__u8 proto;
+	__u16 pad;
+};
+_Static_assert(sizeof(struct dp_flow_key) == 40, "ten words");
+
+#define DP_FLOW_FREE   0u
+#define DP_FLOW_BUSY   1u
+#define DP_FLOW_TAG(h) ((__u32)(h) | 2u) /* never FREE, never BUSY */
+
+enum dp_flow_flag {
+	DP_FLOW_INITIATOR = 1 << 0, /* the end that began it */
+	DP_FLOW_REPLIED = 1 << 1,
+	DP_FLOW_FIN0 = 1 << 2, /* the end has said that it will send no more */
+	DP_FLOW_FIN1 = 1 << 3,
+	DP_FLOW_RESET = 1 << 4,   /* by a RST with a number that the other end had acknowledged */
+	DP_FLOW_ADOPTED = 1 << 5, /* begun in mid-stream */
+};
+
+struct dp_flow {
+	__u32 tag;
+	__u32 flags; /* enum dp_flow_flag */
+	struct dp_flow_key key;
+	__u32 seen;   /* tick of the last packet, or a few ticks before it */
+	__u32 ack[2]; /* TCP: the last acknowledgement number from each end */
+	__u32 pad;
+};
+_Static_assert(sizeof(struct dp_flow) == DP_LINE_BYTES, "a flow is a line");
+
+static inline __u64 dp_flow_hash(const __u64 *key, const struct dp_flow_key *flow)
+{
+	__u64 h = key[0];
+
+	h = dp_hash_add(h, key[1], flow->addr[0][0]);
+	h = dp_hash_add(h, key[2], flow->addr[1][0]);
+	h = dp_hash_add(h, key[3], (__u32)flow->port[0] << 16 | flow->port[1]);
+	h = dp_hash_add(h, key[4], (__u32)flow->ipv6 << 8 | flow->proto);
+	if (!flow->ipv6)
+		return h;
+	h = dp_hash_add(h, key[5], flow->addr[0][1]);
+	h = dp_hash_add(h, key[6], flow->addr[0][2]);
+	h = dp_hash_add(h, key[7], flow->addr[0][3]);
+	h = dp_hash_add(h, key[8], flow->addr[1][1]);
+	h = dp_hash_add(h, key[9], flow->addr[1][2]);
+	return dp_hash_add(h, key[10], flow->addr[1][3]);
+}
+
+/* Idle times. TCP as RFC 5382 asks for, UDP as RFC 4787. */
+#define DP_IDLE_PENDING  DP_TICKS(30)
+#define DP_IDLE_TCP      DP_TICKS(7440)
+#define DP_IDLE_CLOSING  DP_TICKS(30)
+#define DP_IDLE_UDP      DP_TICKS(300)
+#define DP_IDLE_ICMP     DP_TICKS(30)
+#define DP_IDLE_OTHER    DP_TICKS(600)
+#define DP_IDLE_FRAGMENT DP_TICKS(30)
+
+/*
+ * `fragments`: datagrams whose first fragment has passed a chain with `fragments: first-only`. As `pending`:
+ * DP_FRAGMENT_PROBES slots from the first on, the oldest gives way.
+ */
+#define DP_FRAGMENT_SLOTS  8192
+#define DP_FRAGMENT_PROBES 4
+
+struct dp_fragment {
+	__u32 tag;
+	__u32 seen;
+	__u32 src[4], dst[4]; /* as in a packet's key */
+	__u32 id;
+	__u32 chain; /* its line */
+	__u32 end;   /* byte past the first fragment's last, in the datagram */
+	__u8 proto;  /* IPv4 */
+	__u8 ipv6;
+	__u8 pad[10];
+};
+_Static_assert(sizeof(struct dp_fragment) == DP_LINE_BYTES, "a datagram is a line");
+
+/* `state_counters`, per CPU, one value: what becomes of the tables above. Append only. */
+#define DP_STATE_COUNTERS(X)                                                               \
+	X(PENDING_NEW, "pending_new", "flows that began")                                  \
+	X(PENDING_LOST, "pending_lost", "unanswered flows that gave way while still live") \
+	X(FLOWS_NEW, "flows_new", "flows that became established")                         \
+	X(FLOWS_FULL, "flows_full", "times a flow found no slot among the established")    \
+	X(FLOWS_ADOPTED, "flows_adopted", "flows that began in mid-stream")                \
+	X(FRAGMENTS_NEW, "fragments_new", "first fragments that were remembered")          \
+	X(FRAGMENTS_LOST, "fragments_lost", "datagrams forgotten before their time")
+
+#define DP_STATE_COUNTER_ENUM(name, text, help) DP_STATE_##name,
+enum dp_state_counter {
+	DP_STATE_COUNTERS(DP_STATE_COUNTER_ENUM) DP_STATE_COUNTER_COUNT,
+};
+
+struct dp_state_counters {
+	__u64 count[16];
+};
+_Static_assert(DP_STATE_COUNTER_COUNT <= 16, "value size of state_counters");
 
 /* `meta`, one entry: what the pinned maps were made by. */
 struct dp_meta {
@@ -328,6 +697,21 @@ struct dp_explain {
 	__u32 audit[DP_AUDIT_MAX]; /* rule indices */
 	__u32 packets;             /* as accounted: GSO segments */
 	__u32 bytes;
-	__u32 pad;
+	__u32 boxes;   /* in the leaves that were reached */
+	__u64 sets[2]; /* numbers of the run-time sets that hold the source, the destination */
+	__u64 matches[DP_VECTOR_WORDS]; /* slots of all rules in vectors that match */
+	__u32 cut_rule; /* lowest rule of the trees that matches, DP_EXPLAIN_NO_RULE */
+	__u8 live; /* 0 not asked, 1 no, 2 of a live flow, 3 ends a handshake by SYN cookie, 4 taken over */
+	__u8 family; /* 0 IPv4, 1 IPv6, 2 neither */
+	__u8 proto;
+	__u8 flags;
+	__u32 addr[8]; /* source, destination; host order, IPv4 in the first of four */
+	__u16 sport, dport;
+	__u16 icmp;
+	__u16 vlan;
+	__u16 l3, l4;  /* offsets */
+	__u8 fragment; /* 0 whole, 1 first, 2 later */
+	__u8 has_ports, has_icmp;
+	__u8 judged; /* the rules were asked */
 };
 _Static_assert(sizeof(struct dp_explain) % 8 == 0, "no hidden padding");

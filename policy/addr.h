@@ -69,6 +69,9 @@ void prefix_set_done(struct prefix_set *set);
 /* True when every address from first to last is in the sealed set. */
 bool prefix_set_has(const struct prefix_set *set, enum addr_family family, u128 first, u128 last);
 
+/* True when some address from first to last is in the sealed set. */
+bool prefix_set_meets(const struct prefix_set *set, enum addr_family family, u128 first, u128 last);
+
 /* Number of addresses is huge; members are the prefixes that remain: given - duplicates - covered. */
 static inline uint64_t prefix_set_members(const struct prefix_set *set)
 {

@@ -110,6 +110,14 @@ static int set_source(struct asks_dim *dim, const struct model *m, uint32_t set,
 	return vec_push(&dim->sources, source_of(&m->sets.at[set].prefixes, wide));
 }
 
+bool asks_runtime(const struct model *m, const struct model_operand *o)
+{
+	for (size_t i = 0; i < o->sets.count; i++)
+		if (m->sets.at[o->sets.at[i]].runtime)
+			return true;
+	return false;
+}
+
 static int operand_group(struct asks *a, const struct model *m, enum dp_dim d,
 			 const struct model_operand *o, uint32_t *ret_group)
 {
@@ -148,7 +156,7 @@ static int ask_address(struct asks *a, const struct model *m, const struct model
 	bool source = d == DP_DIM_SRC4 || d == DP_DIM_SRC6;
 	const struct model_operand *in = source ? &rule->from : &rule->to;
 	const struct model_operand *out = source ? &rule->not_from : &rule->not_to;
-	struct ask *ask = &a->dims[d].rules[at];
+	struct ask *ask = &a->dims[d].slots[at];
 	int r = 0;
 
 	if (rule->keys & (source ? MODEL_KEY_FROM : MODEL_KEY_TO))
@@ -227,7 +235,7 @@ static size_t values_ranges(const struct values *v, struct range4 *ret)
 static int ask_values(struct asks *a, enum dp_dim d, size_t at, const struct values *values)
 {
 	struct asks_dim *dim = &a->dims[d];
-	struct ask *ask = &dim->rules[at];
+	struct ask *ask = &dim->slots[at];
 	u128 hash = hash_of(values, sizeof(*values), 0);
 	_cleanup_free_ struct range4 *ranges = NULL;
 	struct range4 *copy;
@@ -255,8 +263,12 @@ static bool rule_has_proto(const struct model_rule *rule, uint8_t proto)
 	return !(rule->keys & MODEL_KEY_PROTO) || rule->protos[proto / 64] >> (proto % 64) & 1;
 }
 
-/* Families in which a rule can match a packet. */
-static unsigned int families_of(const struct model *m, const struct model_rule *rule)
+static bool may_have_family(const struct model *m, const struct model_operand *o, bool wide)
+{
+	return asks_runtime(m, o) || has_family(m, o, wide);
+}
+
+unsigned int asks_families(const struct model *m, const struct model_rule *rule)
 {
 	unsigned int families = IPV4_BIT | IPV6_BIT;
 
@@ -264,13 +276,13 @@ static unsigned int families_of(const struct model *m, const struct model_rule *
 		families &= ~IPV6_BIT;
 	if (rule->family == MODEL_FAMILY_IPV6)
 		families &= ~IPV4_BIT;
-	if (rule->keys & MODEL_KEY_FROM && !has_family(m, &rule->from, false))
+	if (rule->keys & MODEL_KEY_FROM && !may_have_family(m, &rule->from, false))
 		families &= ~IPV4_BIT;
-	if (rule->keys & MODEL_KEY_FROM && !has_family(m, &rule->from, true))
+	if (rule->keys & MODEL_KEY_FROM && !may_have_family(m, &rule->from, true))
 		families &= ~IPV6_BIT;
-	if (rule->keys & MODEL_KEY_TO && !has_family(m, &rule->to, false))
+	if (rule->keys & MODEL_KEY_TO && !may_have_family(m, &rule->to, false))
 		families &= ~IPV4_BIT;
-	if (rule->keys & MODEL_KEY_TO && !has_family(m, &rule->to, true))
+	if (rule->keys & MODEL_KEY_TO && !may_have_family(m, &rule->to, true))
 		families &= ~IPV6_BIT;
 	return families;
 }
@@ -280,12 +292,7 @@ static bool asks_type(const struct model_rule *rule)
 	return rule->keys & (MODEL_KEY_TYPE | MODEL_KEY_CODE);
 }
 
-/*
- * What a key needs the protocol to be. `proto: icmp` is ICMP over IPv4 and `icmp6` ICMPv6 over
- * IPv6: the number in the other family is another thing, which only a rule without `proto` meets.
- * Ports and flags exist in these protocols only.
- */
-static bool matches_proto(const struct model_rule *rule, unsigned int family, unsigned int proto)
+bool asks_proto(const struct model_rule *rule, unsigned int family, unsigned int proto)
 {
 	bool ports = proto == IPPROTO_TCP || proto == IPPROTO_UDP || proto == IPPROTO_SCTP;
 
@@ -300,16 +307,21 @@ static bool matches_proto(const struct model_rule *rule, unsigned int family, un
 	return !(rule->keys & MODEL_KEY_FLAGS) || proto == IPPROTO_TCP;
 }
 
+bool asks_any_packet(const struct model_rule *rule)
+{
+	return !(rule->keys & ~MODEL_KEY_VLAN);
+}
+
 static int ask_proto(struct asks *a, const struct model_rule *rule, unsigned int families,
 		     size_t at)
 {
 	struct values values = {};
 
-	if (!(rule->keys & ~MODEL_KEY_VLAN))
-		return 0; /* also packets that are not IP */
+	if (asks_any_packet(rule))
+		return 0;
 	for (unsigned int family = 0; family < 2; family++)
 		for (unsigned int proto = 0; proto < 256; proto++)
-			if (families >> family & 1 && matches_proto(rule, family, proto))
+			if (families >> family & 1 && asks_proto(rule, family, proto))
 				values_add(&values, DP_PROTO_INDEX(family, proto),
 					   DP_PROTO_INDEX(family, proto));
 	return ask_values(a, DP_DIM_PROTO, at, &values);
@@ -391,7 +403,7 @@ static int ask_vlan(struct asks *a, const struct model_rule *rule, size_t at)
 
 static int ask(struct asks *a, const struct model *m, const struct model_rule *rule, size_t at)
 {
-	unsigned int families = families_of(m, rule);
+	unsigned int families = asks_families(m, rule);
 	int r = ask_proto(a, rule, families, at);
 
 	if (!r)
@@ -405,12 +417,12 @@ static int ask(struct asks *a, const struct model *m, const struct model_rule *r
 	return r ?: ask_vlan(a, rule, at);
 }
 
-static int dim_init(struct asks_dim *dim, bool address, size_t sets, size_t rules)
+static int dim_init(struct asks_dim *dim, bool address, size_t sets, size_t slots)
 {
-	dim->rules = reallocarray(NULL, rules + 1, sizeof(*dim->rules));
-	if (!dim->rules)
+	dim->slots = reallocarray(NULL, slots + 1, sizeof(*dim->slots));
+	if (!dim->slots)
 		return -ENOMEM;
-	memset(dim->rules, 0xff, rules * sizeof(*dim->rules)); /* ASK_NOTHING */
+	memset(dim->slots, 0xff, slots * sizeof(*dim->slots)); /* ASK_NOTHING */
 	if (!address)
 		return 0;
 	dim->source_of_set = reallocarray(NULL, sets + 1, sizeof(*dim->source_of_set));
@@ -420,25 +432,25 @@ static int dim_init(struct asks_dim *dim, bool address, size_t sets, size_t rule
 	return 0;
 }
 
-int asks_init(struct asks *asks, const struct model *model)
+int asks_init(struct asks *asks, const struct model *model, const struct slots *slots)
 {
-	size_t rules = 0;
+	size_t count = 0;
 	int r = 0;
 
 	*asks = (struct asks){};
-	asks->first_rule = reallocarray(NULL, model->chains.count + 1, sizeof(*asks->first_rule));
-	if (!asks->first_rule)
+	asks->first_slot = reallocarray(NULL, model->chains.count + 1, sizeof(*asks->first_slot));
+	if (!asks->first_slot)
 		return -ENOMEM;
 	for (size_t c = 0; c < model->chains.count; c++) {
-		asks->first_rule[c] = rules;
-		rules += model->chains.at[c].rules.count;
+		asks->first_slot[c] = count;
+		count += slots[c].count;
 	}
 	for (enum dp_dim d = 0; !r && d < DP_DIM_COUNT; d++)
-		r = dim_init(&asks->dims[d], asks_address(d), model->sets.count, rules);
+		r = dim_init(&asks->dims[d], asks_address(d), model->sets.count, count);
 	for (size_t c = 0; !r && c < model->chains.count; c++)
-		for (size_t i = 0; !r && i < model->chains.at[c].rules.count; i++)
-			r = ask(asks, model, &model->chains.at[c].rules.at[i],
-				asks->first_rule[c] + i);
+		for (size_t s = 0; !r && s < slots[c].count; s++)
+			r = ask(asks, model, &model->chains.at[c].rules.at[slots[c].rule[s]],
+				asks->first_slot[c] + s);
 	return r;
 }
 
@@ -451,8 +463,8 @@ void asks_done(struct asks *asks)
 		vec_done(&dim->groups);
 		u128map_done(&dim->known);
 		free(dim->source_of_set);
-		free(dim->rules);
+		free(dim->slots);
 	}
-	free(asks->first_rule);
+	free(asks->first_slot);
 	arena_done(&asks->arena);
 }

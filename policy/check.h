@@ -56,9 +56,14 @@ int64_t check_find_set(const struct check *c, const char *name);
 bool check_icmp(struct check *c, const char *where, struct tree_node *const *slots,
 		struct model_rule *rule);
 
-/* Warnings about what a good model makes useless. */
+/* Warnings about sets of a good model that no rule names. */
 void check_unused(struct check *c);
-void check_shadowed(struct diag_list *diags, const struct model *model);
+
+/* Warnings about chains that drop what the network itself lives on. */
+void check_starved(struct check *c);
+
+/* Warnings about rules that can never match. 0 or -ENOMEM. */
+int check_shadowed(struct diag_list *diags, const struct model *model) _must_check_;
 
 /* ---- values: true and *ret on success, an error otherwise ---------------------------------------- */
 
@@ -89,6 +94,9 @@ bool check_address(struct check *c, const struct tree_node *node, struct prefix 
 
 /* A decimal number without sign or leading zeros, all of text. */
 bool parse_decimal(const char *text, size_t len, uint64_t *ret);
+
+/* "500ms", "10s", "5m", "1h", or "0", all of text, which a NUL follows. */
+bool parse_duration(const char *text, size_t len, uint64_t *ret_ms);
 
 /* Sorted and merged. */
 void ranges_seal(struct range_list *ranges);

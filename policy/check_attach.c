@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* attach: zones and their devices. */
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -128,7 +129,7 @@ void check_attach(struct check *c, struct tree_node *node)
 		return;
 	if (node->count > DP_ZONE_MAX)
 		diag_error(c->diags, node->key->span, "capacity",
-			   "%zu zones are over the limit of %d", node->count, DP_ZONE_MAX);
+			   "%" PRIu32 " zones are over the limit of %d", node->count, DP_ZONE_MAX);
 	check_room(c, &c->model->zones, node->count);
 	for (struct tree_node *child = node->first; child; child = child->next)
 		check_zone(c, child, &all);

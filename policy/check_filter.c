@@ -35,7 +35,8 @@ static bool operand_empty(const struct check *c, const struct model_operand *ope
 	for (size_t i = 0; i < operand->sets.count; i++) {
 		const struct model_set *set = &c->model->sets.at[operand->sets.at[i]];
 
-		if (set->unread || set->prefixes.v4.count || set->prefixes.v6.count)
+		if (set->unread || set->runtime || set->refresh || set->prefixes.v4.count ||
+		    set->prefixes.v6.count)
 			return false;
 	}
 	return true;
@@ -70,8 +71,7 @@ static void check_rule(struct check *c, struct model_chain *chain, struct tree_n
 
 	if (!schema_bind(c->diags, &schema_rule, where, node, slots) && node->kind != TREE_MAP)
 		return;
-	if (check_match(c, where, slots, node->incomplete, &rule) && slots[RULE_DO] &&
-	    !strcmp(slots[RULE_DO]->text, "pass")) {
+	if (check_match(c, where, slots, node->incomplete, &rule)) {
 		warn_empty(c, where, slots[RULE_FROM], &rule.from);
 		warn_empty(c, where, slots[RULE_TO], &rule.to);
 	}
@@ -240,10 +240,11 @@ static void check_chain(struct filter *f, struct tree_node *node)
 		chain.default_span = slots[CHAIN_DEFAULT]->span;
 	}
 	if (slots[CHAIN_FRAGMENTS])
-		(void)check_word(
-			c, &schema_chain.keys[CHAIN_FRAGMENTS],
-			slots[CHAIN_FRAGMENTS]); /* the one word that is carried out is the default */
+		chain.first_only = check_word(c, &schema_chain.keys[CHAIN_FRAGMENTS],
+					      slots[CHAIN_FRAGMENTS]) == 1;
 	check_rules(c, &chain, slots[CHAIN_RULES]);
+	for (size_t i = 0; i < chain.rules.count; i++)
+		chain.stateful |= !!(chain.rules.at[i].keys & MODEL_KEY_STATE);
 	check_push(&c->model->chains, chain);
 }
 

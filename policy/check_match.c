@@ -313,11 +313,12 @@ static unsigned int operand_families(const struct match *m, const struct model_o
 			    (operand->literals.v6.count ? IPV6_BIT : 0);
 
 	for (size_t i = 0; i < operand->sets.count; i++) {
-		const struct prefix_set *set = &m->c->model->sets.at[operand->sets.at[i]].prefixes;
+		const struct model_set *set = &m->c->model->sets.at[operand->sets.at[i]];
+		const struct prefix_set *p = &set->prefixes;
 
-		if (!set->v4.count && !set->v6.count)
+		if (set->runtime || set->refresh || (!p->v4.count && !p->v6.count))
 			return BOTH_BITS; /* what will be in it is not known */
-		bits |= (set->v4.count ? IPV4_BIT : 0) | (set->v6.count ? IPV6_BIT : 0);
+		bits |= (p->v4.count ? IPV4_BIT : 0) | (p->v6.count ? IPV6_BIT : 0);
 	}
 	return bits ? bits : BOTH_BITS;
 }
@@ -402,6 +403,7 @@ static void note_keys(struct model_rule *rule, struct tree_node *const *slots)
 		{ RULE_SPORT, MODEL_KEY_SPORT },       { RULE_DPORT, MODEL_KEY_DPORT },
 		{ RULE_FLAGS, MODEL_KEY_FLAGS },       { RULE_TYPE, MODEL_KEY_TYPE },
 		{ RULE_CODE, MODEL_KEY_CODE },         { RULE_VLAN, MODEL_KEY_VLAN },
+		{ RULE_STATE, MODEL_KEY_STATE },
 	};
 
 	for (size_t i = 0; i < sizeof(bits) / sizeof(bits[0]); i++) {

@@ -99,6 +99,10 @@ static void check_never_drop(struct check *c, struct tree_node *node, size_t num
 	(void)schema_bind(c->diags, &schema_never_drop, where, node,
 			  slots + RULE_FAMILY); /* what is there can be checked all the same */
 	(void)check_match(c, where, slots, node->incomplete, &rule); /* likewise */
+	if (slots[RULE_STATE])
+		diag_error(
+			c->diags, slots[RULE_STATE]->key->span, "state-not-allowed",
+			"'state' has no place in 'never-drop': what is never dropped must pass when no flow is known");
 	rule.verdict = DP_PASS;
 	rule.id = arena_printf(&c->model->arena, "never-drop/%zu", number);
 	reply = rule;

@@ -69,7 +69,7 @@ static const struct unit {
 	uint64_t ms;
 } units[] = { { "ms", 1 }, { "s", 1000 }, { "m", 60000 }, { "h", 3600000 } };
 
-static bool parse_duration(const char *text, size_t len, uint64_t *ret_ms)
+bool parse_duration(const char *text, size_t len, uint64_t *ret_ms)
 {
 	size_t digits = strspn(text, "0123456789");
 

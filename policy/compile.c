@@ -1,31 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Model to image: one class table for each dimension that some rule asks for, shared by all chains;
- * for each chain its rule records and, for each dimension its rules ask for, one vector of rules a
- * class.
+ * Model to image: chains are planned first, since rules in cut trees need no classes; then one class table for
+ * each dimension that some rule asks for, shared by all chains. What a packet is sure to read comes first in
+ * the image, tries of large sets last.
  */
 #include <inttypes.h>
 #include <string.h>
 
-#include "asks.h"
-#include "image.h"
-#include "lines.h"
+#include "compile.h"
 #include "trie.h"
-
-struct table {
-	uint32_t ref;
-	uint32_t classes; /* class 0 included; 0: no rule asks for the dimension */
-	VEC(size_t) from; /* as in struct classes */
-	VEC(uint16_t) class_of;
-};
-
-struct compile {
-	const struct model *model;
-	struct diag_list *diags;
-	struct lines lines;
-	struct asks asks;
-	struct table tables[DP_DIM_COUNT];
-};
 
 static const char *const table_names[DP_DIM_COUNT] = {
 	[DP_DIM_PROTO] = "protocols",
@@ -73,16 +56,8 @@ static void check_chains(struct compile *c)
 		diag_error(c->diags, c->model->chains.at[DP_CHAIN_SLOTS - 1].span, "capacity",
 			   "the policy has %zu chains, %zu more than the limit of %d", chains,
 			   chains - (DP_CHAIN_SLOTS - 1), DP_CHAIN_SLOTS - 1);
-	for (size_t i = 0; i < chains; i++) {
-		const struct model_chain *chain = &c->model->chains.at[i];
-		size_t rules = chain->rules.count;
-
-		counters += rules + 1;
-		if (rules > DP_CHAIN_RULES)
-			diag_error(c->diags, chain->span, "capacity",
-				   "chain '%s' has %zu rules, %zu more than the limit of %d",
-				   chain->name, rules, rules - DP_CHAIN_RULES, DP_CHAIN_RULES);
-	}
+	for (size_t i = 0; i < chains; i++)
+		counters += c->model->chains.at[i].rules.count + 1;
 	if (counters > DP_RULE_SLOTS - 1)
 		diag_error(
 			c->diags, everywhere(c->model), "capacity",
@@ -119,19 +94,10 @@ static int refuse_classes(struct compile *c, enum dp_dim d, const struct classes
 	return -E2BIG;
 }
 
-static int write_segments(struct compile *c, enum dp_dim d, const struct segments *s,
-			  uint32_t *ret_ref)
-{
-	if (asks_address(d))
-		return trie_write(&c->lines, s, ret_ref);
-	return array_write(&c->lines, s, (uint32_t)asks_last(d) + 1, ret_ref);
-}
-
-static int table_write(struct compile *c, enum dp_dim d)
+static int classes_make(struct compile *c, enum dp_dim d)
 {
 	const struct asks_dim *asks = &c->asks.dims[d];
-	struct table *table = &c->tables[d];
-	_cleanup_(classes_done) struct classes classes = {};
+	struct classes *classes = &c->tables[d].classes;
 	const struct class_space space = {
 		.last = asks_last(d),
 		.wide = asks_wide(d),
@@ -145,193 +111,86 @@ static int table_write(struct compile *c, enum dp_dim d)
 
 	if (!asks->groups.count)
 		return 0;
-	r = classes_init(&classes, &space);
-	if (r == -E2BIG || (!r && classes.count - 1 > CLASSES_MAX))
-		return refuse_classes(c, d, &classes, r);
-	if (!r)
-		r = write_segments(c, d, &classes.segments, &table->ref);
-	if (r)
-		return r;
-	table->classes = classes.count;
-	table->from.at = TAKE_PTR(classes.from.at);
-	table->class_of.at = TAKE_PTR(classes.class_of.at);
-	return 0;
+	r = classes_init(classes, &space);
+	if (r == -E2BIG || (!r && classes->count - 1 > CLASSES_MAX))
+		return refuse_classes(c, d, classes, r);
+	return r;
 }
 
-/* ---- vectors --------------------------------------------------------------------------------- */
-
-/* Rules that share vectors: bit i of a vector stands for rule first + i of all rules in a row. */
-struct slice {
-	size_t first;
-	size_t count;
-};
-
-static struct dp_vector *vector_at(struct compile *c, uint32_t line)
+static int table_write(struct compile *c, enum dp_dim d)
 {
-	return (struct dp_vector *)&c->lines.vec.at[line];
-}
+	const struct segments *segments = &c->tables[d].classes.segments;
+	size_t before = c->lines.vec.count;
+	int r;
 
-static void vector_set(struct dp_vector *v, size_t rule)
-{
-	v->word[rule / 64] |= 1ull << (rule % 64);
-}
-
-static void vector_clear(struct dp_vector *v, size_t rule)
-{
-	v->word[rule / 64] &= ~(1ull << (rule % 64));
-}
-
-static bool slice_asks(const struct compile *c, enum dp_dim d, struct slice slice)
-{
-	const struct ask *rules = &c->asks.dims[d].rules[slice.first];
-
-	for (size_t i = 0; i < slice.count; i++)
-		if (rules[i].in != ASK_NOTHING || rules[i].out != ASK_NOTHING)
-			return true;
-	return false;
-}
-
-/* Class by class the rules that its values satisfy, in this dimension, from line `first` on. */
-static void vectors_fill(struct compile *c, enum dp_dim d, struct slice slice, uint32_t first)
-{
-	const struct ask *rules = &c->asks.dims[d].rules[slice.first];
-	const struct table *table = &c->tables[d];
-	struct dp_vector *vectors = vector_at(c, first), rest = {};
-
-	/* 1. A rule that asks for no group is satisfied by every class… */
-	for (size_t i = 0; i < slice.count; i++)
-		if (rules[i].in == ASK_NOTHING)
-			vector_set(&rest, i);
-	for (uint32_t class = 0; class < table->classes; class ++)
-		vectors[class] = rest;
-	for (size_t i = 0; i < slice.count; i++) {
-		struct ask ask = rules[i];
-
-		/* 2. …one that does, by the classes of the group… */
-		if (ask.in != ASK_NOTHING)
-			for (size_t k = table->from.at[ask.in]; k < table->from.at[ask.in + 1]; k++)
-				vector_set(&vectors[table->class_of.at[k]], i);
-		if (ask.out == ASK_NOTHING)
-			continue;
-		/*
-		 * 3. …and one that excludes a group by none of its classes, nor by "no such value".
-		 */
-		vector_clear(&vectors[0], i);
-		for (size_t k = table->from.at[ask.out]; k < table->from.at[ask.out + 1]; k++)
-			vector_clear(&vectors[table->class_of.at[k]], i);
-	}
+	if (!asks_address(d))
+		return array_write(&c->lines, segments, (uint32_t)asks_last(d) + 1,
+				   &c->tables[d].ref);
+	r = trie_write(&c->lines, segments, &c->tables[d].ref);
+	c->stats.trie_lines += c->lines.vec.count - before;
+	return r;
 }
 
 /*
- * A packet starts with every bit set and only vectors clear bits, those past the last rule
- * included: so rules that ask for nothing at all still need one vector, which is the same for every
- * packet.
+ * A trie of so many runs of addresses takes hardly more than its first level. It is read for every packet, a
+ * cut tree of megabytes only here and there: such tries stand before the trees, larger ones behind.
  */
-static int no_demand_write(struct compile *c, struct slice slice, struct dp_chain *record)
-{
-	int r = lines_add(&c->lines, 1, &record->vector[DP_DIM_PROTO]);
+#define SMALL_TRIE 4096u
 
-	if (r)
-		return r;
-	for (size_t i = 0; i < slice.count; i++)
-		vector_set(vector_at(c, record->vector[DP_DIM_PROTO]), i);
-	record->dims = 1u << DP_DIM_PROTO;
-	return 0;
+static bool table_is_small(const struct compile *c, enum dp_dim d)
+{
+	return !asks_address(d) || c->tables[d].classes.segments.class_of.count <= SMALL_TRIE;
 }
 
-static int vectors_write(struct compile *c, struct slice slice, struct dp_chain *record)
+static int tables_write(struct compile *c, bool small)
 {
 	for (enum dp_dim d = 0; d < DP_DIM_COUNT; d++) {
 		int r;
 
-		if (!slice_asks(c, d, slice))
+		if (!c->tables[d].classes.count || table_is_small(c, d) != small)
 			continue;
-		r = lines_add(&c->lines, c->tables[d].classes, &record->vector[d]);
+		r = table_write(c, d);
 		if (r)
 			return r;
-		vectors_fill(c, d, slice, record->vector[d]);
-		record->dims |= 1u << d;
-		record->table[d] = c->tables[d].ref;
-	}
-	return record->dims ? 0 : no_demand_write(c, slice, record);
-}
-
-/* ---- chains ---------------------------------------------------------------------------------- */
-
-static uint8_t rule_reason(const struct model_rule *rule)
-{
-	if (rule->never_drop)
-		return DP_REASON_NEVER_DROP;
-	return rule->verdict == DP_DROP ? DP_REASON_RULE_DROP : DP_REASON_RULE_PASS;
-}
-
-static int rules_write(struct compile *c, const struct model_chain *chain, uint32_t *ret_line)
-{
-	struct dp_rule *records;
-	int r = lines_add(&c->lines, lines_for(chain->rules.count, DP_RULES_PER_LINE), ret_line);
-
-	if (r)
-		return r;
-	records = (struct dp_rule *)&c->lines.vec.at[*ret_line];
-	for (size_t i = 0; i < chain->rules.count; i++)
-		records[i].reason = rule_reason(&chain->rules.at[i]);
-	return 0;
-}
-
-static int audit_write(struct compile *c, const struct model_chain *chain, uint32_t *ret_line)
-{
-	for (size_t i = 0; i < chain->rules.count; i++) {
-		int r;
-
-		if (!chain->rules.at[i].audit)
-			continue;
-		r = *ret_line ? 0 : lines_add(&c->lines, 1, ret_line);
-		if (r)
-			return r;
-		vector_set(vector_at(c, *ret_line), i);
 	}
 	return 0;
-}
-
-static int chain_write(struct compile *c, size_t index)
-{
-	const struct model_chain *chain = &c->model->chains.at[index];
-	struct slice slice = { c->asks.first_rule[index], chain->rules.count };
-	struct dp_chain record = {
-		.flags = DP_CHAIN_PRESENT,
-		.words = lines_for(chain->rules.count, 64),
-		.default_reason = chain->default_verdict == DP_DROP ? DP_REASON_DEFAULT_DROP
-								    : DP_REASON_DEFAULT_PASS,
-	};
-	int r = 0;
-
-	for (enum dp_dim d = 0; d < DP_DIM_COUNT; d++)
-		record.table[d] = DP_REF_CLASS;
-	if (slice.count) {
-		r = rules_write(c, chain, &record.rules);
-		if (!r)
-			r = audit_write(c, chain, &record.audit);
-		if (!r)
-			r = vectors_write(c, slice, &record);
-	}
-	if (!r)
-		memcpy(&c->lines.vec.at[DP_CHAIN_LINE(chain->zone + 1, chain->dir)], &record,
-		       sizeof(record));
-	return r;
 }
 
 /* ---- the image ------------------------------------------------------------------------------- */
 
-static void header_write(struct compile *c)
+/* A line of ordinals for the installer to fill in. */
+static int ordinals_write(struct compile *c, uint32_t *ret_line)
+{
+	bool asked = false;
+	int r;
+
+	for (size_t i = 0; i < c->record_count; i++)
+		asked |= c->records[i].sets;
+	if (!asked)
+		return 0;
+	r = lines_add(&c->lines, 1, ret_line);
+	if (!r)
+		memset(&c->lines.vec.at[*ret_line], DP_SET_NO_ORDINAL, DP_LINE_BYTES);
+	return r;
+}
+
+static void records_write(struct compile *c, uint32_t ordinals)
 {
 	struct dp_bank_header header = {
 		.magic = DP_BANK_MAGIC,
 		.abi_version = DP_ABI_VERSION,
 		.lines = c->lines.vec.count,
 		.zones = c->model->zones.count + 1,
+		.sets = ordinals,
 	};
 
+	for (size_t i = 0; i < c->record_count; i++)
+		for (enum dp_dim d = 0; d < DP_DIM_COUNT; d++)
+			if (c->records[i].dims >> d & 1 && c->records[i].table[d] == TABLE_TO_COME)
+				c->records[i].table[d] = c->tables[d].ref;
 	memcpy(&c->lines.vec.at[0], &header, sizeof(header));
+	memcpy(&c->lines.vec.at[DP_CHAIN_LINE(0, 0)], c->records,
+	       c->record_count * sizeof(*c->records));
 }
 
 static int refuse_image(struct compile *c)
@@ -344,29 +203,77 @@ static int refuse_image(struct compile *c)
 	return -E2BIG;
 }
 
+static int compile_init(struct compile *c)
+{
+	size_t chains = c->model->chains.count;
+
+	for (enum dp_dim d = 0; d < DP_DIM_COUNT; d++)
+		c->tables[d].ref = DP_REF_CLASS;
+	c->record_count = (c->model->zones.count + 1) * DP_DIR_COUNT;
+	c->records = calloc(c->record_count, sizeof(*c->records));
+	c->plans = calloc(chains + 1, sizeof(*c->plans));
+	c->slots = calloc(chains + 1, sizeof(*c->slots));
+	c->chain_slots = calloc(chains + 1, sizeof(*c->chain_slots));
+	return c->records && c->plans && c->slots && c->chain_slots ? 0 : -ENOMEM;
+}
+
+/* Every chain is planned, so that all that do not fit are named. */
+static int plans_make(struct compile *c)
+{
+	int result = 0;
+
+	for (size_t i = 0; i < c->model->chains.count; i++) {
+		int r = chain_plan_init(&c->plans[i], c->model, &c->model->chains.at[i], c->diags);
+
+		if (r == -ENOMEM)
+			return r;
+		if (r)
+			result = r;
+		c->slots[i] = c->plans[i].slots;
+	}
+	return result;
+}
+
 static int write_all(struct compile *c)
 {
-	uint32_t line;
-	int r = lines_add(&c->lines, DP_CHAIN_LINE(c->model->zones.count + 1, 0), &line);
+	size_t chains = c->model->chains.count;
+	uint32_t line, ordinals = 0;
+	int r = plans_make(c);
 
 	if (!r)
-		r = asks_init(&c->asks, c->model);
+		r = asks_init(&c->asks, c->model, c->slots);
 	for (enum dp_dim d = 0; !r && d < DP_DIM_COUNT; d++)
-		r = table_write(c, d);
-	for (size_t i = 0; !r && i < c->model->chains.count; i++)
+		r = classes_make(c, d);
+	if (!r)
+		r = lines_add(&c->lines, DP_CHAIN_LINE(c->model->zones.count + 1, 0), &line);
+	for (size_t i = 0; !r && i < chains; i++)
 		r = chain_write(c, i);
 	if (!r)
-		header_write(c);
-	return r;
+		r = ordinals_write(c, &ordinals);
+	if (!r)
+		r = tables_write(c, true);
+	for (size_t i = 0; !r && i < chains; i++)
+		r = chain_trees_write(c, i);
+	if (!r)
+		r = tables_write(c, false);
+	if (r)
+		return r;
+	chains_track(c);
+	records_write(c, ordinals);
+	return 0;
 }
 
 static void compile_done(struct compile *c)
 {
 	asks_done(&c->asks);
-	for (enum dp_dim d = 0; d < DP_DIM_COUNT; d++) {
-		vec_done(&c->tables[d].from);
-		vec_done(&c->tables[d].class_of);
-	}
+	for (enum dp_dim d = 0; d < DP_DIM_COUNT; d++)
+		classes_done(&c->tables[d].classes);
+	for (size_t i = 0; c->plans && i < c->model->chains.count; i++)
+		chain_plan_done(&c->plans[i]);
+	free(c->plans);
+	free(c->slots);
+	free(c->records);
+	free(c->chain_slots);
 	vec_done(&c->lines.vec);
 }
 
@@ -378,6 +285,8 @@ int image_compile(const struct model *model, struct diag_list *diags, struct ima
 	int r = check_limits(&c);
 
 	if (!r)
+		r = compile_init(&c);
+	if (!r)
 		r = write_all(&c);
 	if (r == -E2BIG && diags->errors == errors)
 		return refuse_image(&c);
@@ -385,9 +294,14 @@ int image_compile(const struct model *model, struct diag_list *diags, struct ima
 		return r;
 	/* Growth left room for twice the lines. */
 	lines = reallocarray(c.lines.vec.at, c.lines.vec.count, sizeof(*lines));
-	*ret = (struct image){ .lines = lines ?: c.lines.vec.at, .count = c.lines.vec.count };
+	*ret = (struct image){
+		.lines = lines ?: c.lines.vec.at,
+		.count = c.lines.vec.count,
+		.stats = c.stats,
+	};
+	ret->chain_slots = TAKE_PTR(c.chain_slots);
 	c.lines.vec.at = NULL;
 	for (enum dp_dim d = 0; d < DP_DIM_COUNT; d++)
-		ret->classes[d] = c.tables[d].classes;
+		ret->classes[d] = c.tables[d].classes.count;
 	return 0;
 }

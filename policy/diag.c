@@ -101,6 +101,16 @@ void diag_note(struct diag_list *list, struct span span, const char *format, ...
 		list->out_of_memory = true;
 }
 
+/* What needs no escape: most names. */
+static bool is_harmless(const char *text, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		if (text[i] < ' ' || text[i] > '~' || text[i] == '\'' || text[i] == '\\')
+			return false;
+	}
+	return len <= QUOTE_BYTES;
+}
+
 const char *diag_quote(struct diag_list *list, const char *text, size_t len)
 {
 	struct text quoted = {};
@@ -108,6 +118,11 @@ const char *diag_quote(struct diag_list *list, const char *text, size_t len)
 	const char *kept;
 	size_t at = 0;
 
+	if (is_harmless(text, len)) {
+		kept = arena_strndup(&list->arena, text, len);
+		list->out_of_memory |= !kept;
+		return kept ? kept : "";
+	}
 	while (at < len && at < QUOTE_BYTES) {
 		uint32_t code;
 		size_t bytes = utf8_next(text + at, len - at, &code);

@@ -85,7 +85,8 @@ const char *diag_nearest(const char *text, const char *const candidates[], size_
 
 /*
  * Human form, errors and warnings in source order (by source, line, column), at most `limit`
- * diagnostics (0: all) and then "and N more". Returned text is malloc()ed; NULL when out of memory.
+ * diagnostics (0: all), errors rather than warnings, and then "and N more". Returned text is malloc()ed;
+ * NULL when out of memory.
  */
 char *diag_render(const struct diag_list *list, size_t limit);
 

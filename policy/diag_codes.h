@@ -56,7 +56,11 @@
 	X("duplicate-device", "a device is named in two zones")                                    \
 	X("needs-protocol", "the key has no meaning without certain protocols")                    \
 	X("never-matches", "no packet can satisfy all keys of the rule")                           \
+	X("state-not-allowed", "a rule that never drops cannot depend on state")                   \
 	X("shadowed", "an earlier rule takes every packet this one could match")                   \
+	X("no-dhcp", "a chain drops what DHCP clients need")                                       \
+	X("no-neighbour-discovery", "a rule drops IPv6 neighbour discovery without naming it")     \
+	X("no-path-mtu", "a chain drops the messages that tell the MTU of a path")                 \
 	X("empty-set", "the set has no members")                                                   \
 	X("unused-set", "no rule refers to the set")                                               \
 	X("over-max", "the set has more members than its 'max'")                                   \

@@ -24,6 +24,7 @@ struct line_index {
 
 struct renderer {
 	const struct diag_list *list;
+	size_t limit;             /* diagnostics; 0: all */
 	struct line_index *index; /* one a source */
 };
 
@@ -262,9 +263,36 @@ static int compare_places(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+/* How many of each severity are shown: no warning hides an error. */
+struct quota {
+	size_t left[DIAG_SEVERITY_COUNT];
+};
+
+static struct quota quota_of(size_t limit, size_t errors, size_t warnings)
+{
+	struct quota quota = { { errors, warnings } };
+
+	if (!limit)
+		return quota;
+	if (errors > limit)
+		quota.left[DIAG_ERROR] = limit;
+	if (warnings > limit - quota.left[DIAG_ERROR])
+		quota.left[DIAG_WARNING] = limit - quota.left[DIAG_ERROR];
+	return quota;
+}
+
+static bool quota_take(struct quota *quota, enum diag_severity severity)
+{
+	if (!quota->left[severity])
+		return false;
+	quota->left[severity]--;
+	return true;
+}
+
 static int add_diags(struct renderer *r, struct json_object *array)
 {
 	size_t count = r->list->diags.count;
+	struct quota quota = quota_of(r->limit, r->list->errors, r->list->warnings);
 	_cleanup_free_ const struct diag **order = calloc(count + 1, sizeof(const struct diag *));
 	int err = 0;
 
@@ -273,8 +301,10 @@ static int add_diags(struct renderer *r, struct json_object *array)
 	for (size_t i = 0; i < count; i++)
 		order[i] = &r->list->diags.at[i];
 	qsort(order, count, sizeof(const struct diag *), compare_places);
-	for (size_t i = 0; !err && i < count; i++)
-		err = add_diag(r, array, order[i]);
+	for (size_t i = 0; !err && i < count; i++) {
+		if (quota_take(&quota, order[i]->severity))
+			err = add_diag(r, array, order[i]);
+	}
 	return err;
 }
 
@@ -289,9 +319,9 @@ static int fill_json(struct renderer *r, struct json_object *json)
 	return add_diags(r, array);
 }
 
-struct json_object *diag_to_json(const struct diag_list *list)
+static struct json_object *to_json(const struct diag_list *list, size_t limit)
 {
-	struct renderer r = { .list = list };
+	struct renderer r = { .list = list, .limit = limit };
 	struct json_object *json = json_object_new_object();
 
 	r.index = calloc(list->sources.count + 1, sizeof(*r.index));
@@ -303,6 +333,11 @@ struct json_object *diag_to_json(const struct diag_list *list)
 		vec_done(&r.index[i].start);
 	free(r.index);
 	return json;
+}
+
+struct json_object *diag_to_json(const struct diag_list *list)
+{
+	return to_json(list, 0);
 }
 
 static const char *get_string(struct json_object *from, const char *key)
@@ -349,12 +384,18 @@ static void render_place(struct text *out, struct json_object *place, const char
 	text_puts(out, "\n");
 }
 
-static void render_diag(struct text *out, struct json_object *diag)
+static enum diag_severity severity_of(struct json_object *diag)
 {
 	const char *severity = get_string(diag, "severity");
+
+	return severity && !strcmp(severity, "warning") ? DIAG_WARNING : DIAG_ERROR;
+}
+
+static void render_diag(struct text *out, struct json_object *diag)
+{
 	struct json_object *notes = json_object_object_get(diag, "notes");
 
-	render_place(out, diag, severity && !strcmp(severity, "warning") ? "warning" : "error");
+	render_place(out, diag, severity_of(diag) == DIAG_WARNING ? "warning" : "error");
 	if (!json_object_is_type(notes, json_type_array))
 		return;
 	for (size_t i = 0; i < json_object_array_length(notes); i++)
@@ -364,22 +405,33 @@ static void render_diag(struct text *out, struct json_object *diag)
 char *diag_render_json(struct json_object *json, size_t limit)
 {
 	struct json_object *array = json_object_object_get(json, "diagnostics");
+	size_t count = 0, shown = 0, of[DIAG_SEVERITY_COUNT] = {}, all;
 	struct text out = {};
-	size_t count = 0, shown;
+	struct quota quota;
 
 	if (json_object_is_type(array, json_type_array))
 		count = json_object_array_length(array);
-	shown = limit && count > limit ? limit : count;
-	for (size_t i = 0; i < shown; i++)
-		render_diag(&out, json_object_array_get_idx(array, i));
-	if (shown < count)
-		text_printf(&out, "and %zu more\n", count - shown);
+	for (size_t i = 0; i < count; i++)
+		of[severity_of(json_object_array_get_idx(array, i))]++;
+	quota = quota_of(limit, of[DIAG_ERROR], of[DIAG_WARNING]);
+	for (size_t i = 0; i < count; i++) {
+		struct json_object *diag = json_object_array_get_idx(array, i);
+
+		if (!quota_take(&quota, severity_of(diag)))
+			continue;
+		render_diag(&out, diag);
+		shown++;
+	}
+	all = get_number(json, "errors") + get_number(json, "warnings");
+	all = all > count ? all : count;
+	if (shown < all)
+		text_printf(&out, "and %zu more\n", all - shown);
 	return text_take(&out);
 }
 
 char *diag_render(const struct diag_list *list, size_t limit)
 {
-	struct json_object *json = diag_to_json(list);
+	struct json_object *json = to_json(list, limit);
 	char *text = json ? diag_render_json(json, limit) : NULL;
 
 	json_object_put(json);

@@ -5,17 +5,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+static bool plain_byte(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+	       (c && strchr("_/$.+-%", c));
+}
+
 /* Written without quotes: what no YAML reader takes for anything but these letters. */
 static bool is_plain(const struct tree_node *scalar)
 {
-	static const char first[] =
-		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_/$.";
-	static const char other[] =
-		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_/$.+-%";
+	const char *text = scalar->text;
 
-	if (!scalar->len || !strchr(first, scalar->text[0]))
+	if (!scalar->len || !plain_byte(text[0]) || strchr("+-%", text[0]))
 		return false;
-	return strspn(scalar->text, other) == scalar->len && strcmp(scalar->text, "...") != 0;
+	for (size_t i = 1; i < scalar->len; i++) {
+		if (!plain_byte(text[i]))
+			return false;
+	}
+	return strcmp(text, "...") != 0;
 }
 
 static void put_quoted(struct text *out, const struct tree_node *scalar)
@@ -90,45 +97,38 @@ static const char *mirrored(const char *key)
 	return key;
 }
 
-struct ordered {
-	struct tree_node *child;
-	size_t rank, number;
-};
-
-static int compare_ranks(const void *a, const void *b)
+static const struct schema_key *known_key(struct format_shape shape, const struct tree_node *child,
+					  bool mirror)
 {
-	const struct ordered *x = a, *y = b;
-
-	if (x->rank != y->rank)
-		return x->rank < y->rank ? -1 : 1;
-	return x->number < y->number ? -1 : x->number > y->number;
+	if (!shape.map || !child->key)
+		return NULL;
+	return schema_find(shape.map, mirror ? mirrored(child->key->text) : child->key->text);
 }
 
+/* Known keys in the schema's order, then the others as they stand. */
 struct tree_node **format_order(const struct tree_node *map, struct format_shape shape, bool mirror)
 {
-	_cleanup_free_ struct ordered *order = calloc(map->count + 1, sizeof(*order));
 	struct tree_node **children = calloc(map->count + 1, sizeof(*children));
+	struct tree_node *known[SCHEMA_KEYS_MAX] = {};
 	size_t count = 0;
 
-	if (!order || !children) {
-		free(children);
+	if (!children)
 		return NULL;
-	}
 	for (struct tree_node *child = map->first; child; child = child->next) {
-		const char *name = child->key ? child->key->text : "";
-		const struct schema_key *key =
-			shape.map ? schema_find(shape.map, mirror ? mirrored(name) : name) : NULL;
+		const struct schema_key *key = known_key(shape, child, mirror);
 
-		order[count] = (struct ordered){ child, SIZE_MAX, count };
-		if (!shape.map)
-			order[count].rank = 0;
-		else if (key)
-			order[count].rank = (size_t)(key - shape.map->keys);
-		count++;
+		if (shape.map && key)
+			known[key - shape.map->keys] = child;
 	}
-	qsort(order, count, sizeof(*order), compare_ranks);
-	for (size_t i = 0; i < count; i++)
-		children[i] = order[i].child;
+	for (size_t i = 0; shape.map && i < shape.map->count; i++) {
+		if (known[i])
+			children[count++] = known[i];
+	}
+	for (struct tree_node *child = map->first; child && count < map->count;
+	     child = child->next) {
+		if (!known_key(shape, child, mirror))
+			children[count++] = child;
+	}
 	return children;
 }
 

@@ -29,6 +29,7 @@ int lines_add(struct lines *lines, size_t count, uint32_t *ret_first)
 void image_done(struct image *image)
 {
 	free(image->lines);
+	free(image->chain_slots);
 	*image = (struct image){};
 }
 

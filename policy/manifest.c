@@ -13,8 +13,9 @@
 #include "image.h"
 
 #define MANIFEST_SCHEMA 1
+#define NS_PER_MS       1000000
 
-static const char *const dim_keys[DP_DIM_COUNT] = {
+const char *const image_dim_keys[DP_DIM_COUNT] = {
 	[DP_DIM_PROTO] = "proto", [DP_DIM_SRC4] = "src4",   [DP_DIM_SRC6] = "src6",
 	[DP_DIM_DST4] = "dst4",   [DP_DIM_DST6] = "dst6",   [DP_DIM_SPORT] = "sport",
 	[DP_DIM_DPORT] = "dport", [DP_DIM_ICMP4] = "icmp4", [DP_DIM_ICMP6] = "icmp6",
@@ -56,6 +57,11 @@ static int give_number(struct json_object *object, const char *key, uint64_t num
 	return give(object, key, json_object_new_uint64(number));
 }
 
+static int give_bool(struct json_object *object, const char *key, bool value)
+{
+	return give(object, key, json_object_new_boolean(value));
+}
+
 static int append(struct json_object *array, struct json_object *value)
 {
 	if (value && !json_object_array_add(array, value))
@@ -86,9 +92,34 @@ static const char *verdict_name(enum dp_verdict verdict)
 	return verdict == DP_DROP ? "drop" : "pass";
 }
 
+static const char *dir_name(unsigned int dir)
+{
+	return dir == DP_INGRESS ? "ingress" : "egress";
+}
+
 /* ---- the parts ------------------------------------------------------------------------------- */
 
-static struct json_object *zone_new(const struct model_zone *zone)
+/* The directions in which packets of a zone make flows. */
+static int give_tracks(struct json_object *zone, const struct image *image, size_t number)
+{
+	_cleanup_json_ struct json_object *dirs = json_object_new_array();
+
+	if (!dirs)
+		return -ENOMEM;
+	for (unsigned int dir = 0; dir < DP_DIR_COUNT; dir++) {
+		const struct dp_chain *chain =
+			(const void *)&image->lines[DP_CHAIN_LINE(number, dir)];
+
+		if (chain->flags & DP_CHAIN_TRACKS &&
+		    append(dirs, json_object_new_string(dir_name(dir))))
+			return -ENOMEM;
+	}
+	return json_object_array_length(dirs) ? give(zone, "tracks", TAKE_PTR(dirs)) : 0;
+}
+
+/* number: as in the image */
+static struct json_object *zone_new(const struct model_zone *zone, const struct image *image,
+				    size_t number)
 {
 	_cleanup_json_ struct json_object *json = json_object_new_object();
 	_cleanup_json_ struct json_object *devs = json_object_new_array();
@@ -99,7 +130,7 @@ static struct json_object *zone_new(const struct model_zone *zone)
 	for (size_t i = 0; i < zone->devs.count; i++)
 		if (append(devs, json_object_new_string(zone->devs.at[i])))
 			return NULL;
-	if (give(json, "devs", TAKE_PTR(devs)))
+	if (give(json, "devs", TAKE_PTR(devs)) || give_tracks(json, image, number))
 		return NULL;
 	return TAKE_PTR(json);
 }
@@ -122,16 +153,22 @@ static struct json_object *set_digest_new(const struct prefix_set *set)
 	return json_object_new_string(text);
 }
 
-static struct json_object *set_new(const struct model_set *set)
+static struct json_object *set_new(const struct model_set *set, const struct diag_list *sources)
 {
 	_cleanup_json_ struct json_object *json = json_object_new_object();
 	const struct prefix_set *p = &set->prefixes;
 
 	if (!json || give_text(json, "name", set->name))
 		return NULL;
+	if (give_place(json, set->span, sources))
+		return NULL;
 	if (set->file && give_text(json, "file", set->file))
 		return NULL;
 	if (set->max && give_number(json, "max", set->max))
+		return NULL;
+	if (give_bool(json, "runtime", set->runtime) ||
+	    give_number(json, "ttl_ms", set->ttl_ns / NS_PER_MS) ||
+	    give_bool(json, "refresh", set->refresh))
 		return NULL;
 	if (give_number(json, "given", p->given) ||
 	    give_number(json, "duplicates", p->duplicates) ||
@@ -164,9 +201,10 @@ static struct json_object *chain_new(const struct model *model, const struct mod
 
 	if (!json || !rules || give_text(json, "name", chain->name) ||
 	    give_text(json, "zone", model->zones.at[chain->zone].name) ||
-	    give_text(json, "dir", chain->dir == DP_INGRESS ? "ingress" : "egress") ||
+	    give_text(json, "dir", dir_name(chain->dir)) ||
 	    give_text(json, "default", verdict_name(chain->default_verdict)) ||
-	    give_place(json, chain->span, sources))
+	    give_text(json, "fragments", chain->first_only ? "first-only" : "drop") ||
+	    give_bool(json, "stateful", chain->stateful) || give_place(json, chain->span, sources))
 		return NULL;
 	for (size_t i = 0; i < chain->rules.count; i++)
 		if (append(rules, rule_new(&chain->rules.at[i], sources)))
@@ -176,16 +214,44 @@ static struct json_object *chain_new(const struct model *model, const struct mod
 	return TAKE_PTR(json);
 }
 
-static struct json_object *stats_new(const struct image *image)
+static int give_lines(struct json_object *object, const char *key, uint32_t lines)
 {
+	return give_number(object, key, (uint64_t)lines * DP_LINE_BYTES);
+}
+
+/* How many rules of each chain are looked up in vectors; the others are in cut trees. */
+static struct json_object *chain_stats_new(const struct model *model, const struct image *image)
+{
+	_cleanup_json_ struct json_object *array = json_object_new_array();
+
+	for (size_t i = 0; array && i < model->chains.count; i++) {
+		struct json_object *chain = json_object_new_object();
+
+		if (append(array, chain) || give_text(chain, "name", model->chains.at[i].name) ||
+		    give_number(chain, "rules", model->chains.at[i].rules.count) ||
+		    give_number(chain, "in_vectors", image->chain_slots[i]))
+			return NULL;
+	}
+	return TAKE_PTR(array);
+}
+
+static struct json_object *stats_new(const struct model *model, const struct image *image)
+{
+	const struct image_stats *stats = &image->stats;
 	_cleanup_json_ struct json_object *json = json_object_new_object();
 	_cleanup_json_ struct json_object *classes = json_object_new_object();
 
-	if (!json || !classes ||
-	    give_number(json, "image_bytes", (uint64_t)image->count * DP_LINE_BYTES))
+	if (!json || !classes || give_lines(json, "image_bytes", image->count) ||
+	    give_lines(json, "trie_bytes", stats->trie_lines) ||
+	    give_lines(json, "vector_bytes", stats->vector_lines) ||
+	    give_lines(json, "tree_bytes", stats->tree_lines) ||
+	    give_number(json, "tree_boxes", stats->boxes) ||
+	    give_number(json, "tree_depth", stats->tree_depth) ||
+	    give_number(json, "largest_leaf", stats->largest_leaf) ||
+	    give(json, "chains", chain_stats_new(model, image)))
 		return NULL;
 	for (enum dp_dim d = 0; d < DP_DIM_COUNT; d++)
-		if (image->classes[d] && give_number(classes, dim_keys[d], image->classes[d]))
+		if (image->classes[d] && give_number(classes, image_dim_keys[d], image->classes[d]))
 			return NULL;
 	if (give(json, "classes", TAKE_PTR(classes)))
 		return NULL;
@@ -194,22 +260,22 @@ static struct json_object *stats_new(const struct image *image)
 
 /* ---- the whole ------------------------------------------------------------------------------- */
 
-static struct json_object *zones_new(const struct model *model)
+static struct json_object *zones_new(const struct model *model, const struct image *image)
 {
 	_cleanup_json_ struct json_object *array = json_object_new_array();
 
 	for (size_t i = 0; array && i < model->zones.count; i++)
-		if (append(array, zone_new(&model->zones.at[i])))
+		if (append(array, zone_new(&model->zones.at[i], image, i + 1)))
 			return NULL;
 	return TAKE_PTR(array);
 }
 
-static struct json_object *sets_new(const struct model *model)
+static struct json_object *sets_new(const struct model *model, const struct diag_list *sources)
 {
 	_cleanup_json_ struct json_object *array = json_object_new_array();
 
 	for (size_t i = 0; array && i < model->sets.count; i++)
-		if (append(array, set_new(&model->sets.at[i])))
+		if (append(array, set_new(&model->sets.at[i], sources)))
 			return NULL;
 	return TAKE_PTR(array);
 }
@@ -231,9 +297,10 @@ struct json_object *manifest_new(const struct model *model, const struct image *
 
 	if (!json || give_number(json, "schema", MANIFEST_SCHEMA) ||
 	    give_text(json, "file", source_name(sources, 0)) ||
-	    give(json, "zones", zones_new(model)) || give(json, "sets", sets_new(model)) ||
+	    give(json, "zones", zones_new(model, image)) ||
+	    give(json, "sets", sets_new(model, sources)) ||
 	    give(json, "chains", chains_new(model, sources)) ||
-	    give(json, "stats", stats_new(image)))
+	    give(json, "stats", stats_new(model, image)))
 		return NULL;
 	return TAKE_PTR(json);
 }

@@ -45,6 +45,7 @@ enum model_key {
 	MODEL_KEY_TYPE = 1 << 9,
 	MODEL_KEY_CODE = 1 << 10,
 	MODEL_KEY_VLAN = 1 << 11,
+	MODEL_KEY_STATE = 1 << 12, /* `established`, the one word there is */
 };
 
 struct model_rule {
@@ -72,6 +73,8 @@ struct model_chain {
 	enum dp_dir dir;
 	enum dp_verdict default_verdict;
 	struct span default_span;
+	bool first_only; /* `fragments: first-only` */
+	bool stateful;   /* a rule has MODEL_KEY_STATE */
 	/* Never-drop first, mirrored on egress; then the chain's own. */
 	VEC(struct model_rule) rules;
 };
@@ -93,10 +96,14 @@ struct model_zone {
 struct model_set {
 	struct span span;
 	const char *name;
-	const char *file;           /* as written, NULL for an inline set */
-	uint64_t max;               /* 0: not written */
-	struct prefix_set prefixes; /* sealed */
-	bool unread; /* its file has an error of its own: nothing is known of its content */
+	const char *file; /* as written, NULL for an inline set */
+	struct prefix_set
+		prefixes; /* sealed; of a set with `runtime` only what the policy gives it */
+	uint64_t max;     /* prefixes, those added at run time included; 0: no limit */
+	uint64_t ttl_ns;  /* members added at run time leave after this; 0: they stay */
+	bool runtime;     /* members come and go at run time; max is not 0 */
+	bool refresh;     /* `refresh: on-change`: the file is read again */
+	bool unread;      /* its file has an error of its own: nothing is known of its content */
 };
 
 struct model {

@@ -55,9 +55,11 @@ static int check_policy(struct policy *policy, const char *name, const char *tex
 	}
 	if (!err) {
 		check_sections(&c, doc.root);
+		tree_done(&doc); /* the model has all of it; its memory is needed behind */
 		if (!policy->diags.errors && !c.out_of_memory) {
 			check_unused(&c);
-			check_shadowed(&policy->diags, policy->model);
+			check_starved(&c);
+			err = check_shadowed(&policy->diags, policy->model);
 		}
 		if (c.out_of_memory)
 			err = -ENOMEM;
@@ -111,15 +113,6 @@ void policy_done(struct policy *policy)
 	policy->manifest = NULL;
 }
 
-static struct tree_node *find_entry(struct tree_node *map, const char *key)
-{
-	struct tree_node *child = map && map->kind == TREE_MAP ? map->first : NULL;
-
-	while (child && strcmp(child->key->text, key) != 0)
-		child = child->next;
-	return child;
-}
-
 int policy_paths(const char *text, size_t len, void *ctx, int (*found)(void *ctx, const char *path))
 {
 	struct diag_list diags = {};
@@ -127,12 +120,12 @@ int policy_paths(const char *text, size_t len, void *ctx, int (*found)(void *ctx
 	struct tree_node *sets;
 	int err = tree_read(&diags, "", text, len, &doc);
 
-	sets = err ? NULL : find_entry(doc.root, "sets");
+	sets = err ? NULL : tree_entry(doc.root, "sets");
 	if (err == -EINVAL)
 		err = 0; /* what is no tree names no files; policy_load() says why */
 	for (struct tree_node *set = sets && sets->kind == TREE_MAP ? sets->first : NULL;
 	     set && !err; set = set->next) {
-		struct tree_node *file = find_entry(set, "file");
+		struct tree_node *file = tree_entry(set, "file");
 
 		if (file && file->kind == TREE_SCALAR && !file->bad && file->len)
 			err = found(ctx, file->text);

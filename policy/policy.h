@@ -38,6 +38,13 @@ void policy_done(struct policy *policy);
 int policy_paths(const char *text, size_t len, void *ctx,
 		 int (*found)(void *ctx, const char *path)) _must_check_;
 
+/*
+ * Adds the prefixes that a policy text gives to a set, as written, to an unsealed set. -ENOENT when it has no
+ * set of the name; -EINVAL when what it gives cannot be read, which policy_load() refuses.
+ */
+int policy_members(const char *text, size_t len, const struct policy_files *files, const char *name,
+		   struct prefix_set *ret) _must_check_;
+
 /* Canonical form of a policy text, comments kept. -EINVAL with diags when it is not well-formed YAML. */
 int policy_format(struct diag_list *diags, const char *name, const char *text, size_t len,
 		  char **ret_text) _must_check_;

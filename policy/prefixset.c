@@ -200,3 +200,15 @@ bool prefix_set_has(const struct prefix_set *set, enum addr_family family, u128 
 	i = FIRST_AFTER(&set->v6, first);
 	return i && last <= set->v6.at[i - 1].last;
 }
+
+bool prefix_set_meets(const struct prefix_set *set, enum addr_family family, u128 first, u128 last)
+{
+	size_t i;
+
+	if (family == ADDR_IPV4) {
+		i = FIRST_AFTER(&set->v4, last);
+		return i && set->v4.at[i - 1].last >= first;
+	}
+	i = FIRST_AFTER(&set->v6, last);
+	return i && set->v6.at[i - 1].last >= first;
+}

@@ -103,9 +103,11 @@ static const struct schema_key rule_keys[] = {
 	[RULE_CODE] = { "code", SCHEMA_ICMP_CODE,
 			.help = "ICMP code, name or number, with 'type'" },
 	[RULE_VLAN] = { "vlan", SCHEMA_VLANS, .help = "VLAN id of the outermost tag" },
-	[RULE_STATE] = { "state", SCHEMA_WORD, SCHEMA_LATER,
-			 .help = "what is known of the packet's flow",
-			 WORDS(WORD("established", "packets of flows that passed before")) },
+	[RULE_STATE] = { "state", SCHEMA_WORD,
+			 .help = "what is known of the packet's flow; not in 'never-drop'",
+			 WORDS(WORD("established",
+				    "packets of flows that passed before, their replies, and ICMP "
+				    "errors about them")) },
 	[RULE_FROM] = { "from", SCHEMA_OPERAND, .help = "source address" },
 	[RULE_TO] = { "to", SCHEMA_OPERAND, .help = "destination address" },
 	[RULE_NOT_FROM] = { "not-from", SCHEMA_OPERAND, .help = "any source address but these" },
@@ -146,8 +148,9 @@ static const struct schema_key chain_keys[] = {
 	[CHAIN_FRAGMENTS] = { "fragments", SCHEMA_WORD, .preset = "drop",
 			      .help = "what becomes of IP fragments",
 			      WORDS(WORD("drop", "they are discarded"),
-				    LATER("first-only",
-					  "first fragments meet the rules, others follow them")) },
+				    WORD("first-only",
+					 "a first fragment meets the rules, those behind it follow "
+					 "it")) },
 	[CHAIN_RULES] = { "rules", SCHEMA_RECORDS, .map = &schema_rule,
 			  .help = "rules in order; the first that matches decides" },
 };
@@ -176,12 +179,13 @@ static const struct schema_key set_keys[] = {
 	[SET_FILE] = { "file", SCHEMA_PATH,
 		       .help = "file with an address or prefix a line, relative to the policy" },
 	[SET_MAX] = { "max", SCHEMA_NUMBER, .min = 1, .max = 100000000,
-		      .help = "most prefixes the set may have; more are an error" },
-	[SET_TTL] = { "ttl", SCHEMA_DURATION, SCHEMA_LATER,
-		      .help = "members added at run time leave after this time", .min = 1000,
-		      .max = 365 * DAY },
-	[SET_REFRESH] = { "refresh", SCHEMA_WORD, SCHEMA_LATER,
-			  .help = "when the file is read again",
+		      .help = "most prefixes the set may have, those added at run time included; a set with 'max' or 'ttl' can be changed at run time (with 'ttl' alone: at most " SCHEMA_RUNTIME_MAX_TEXT
+			      " prefixes)" },
+	[SET_TTL] = { "ttl", SCHEMA_DURATION,
+		      .help = "members added at run time leave after this time; without it they stay",
+		      .min = 1000, .max = 365 * DAY },
+	[SET_REFRESH] = { "refresh", SCHEMA_WORD,
+			  .help = "when the file, which must lie in a feed directory of the daemon, is read again",
 			  WORDS(WORD("on-change", "when it changes")) },
 };
 

@@ -65,6 +65,10 @@ enum schema_flag {
 	SCHEMA_LATER = 1 << 1, /* known, not carried out yet */
 };
 
+/* What `max` is where `ttl` alone is written. */
+#define SCHEMA_RUNTIME_MAX      1000000
+#define SCHEMA_RUNTIME_MAX_TEXT "1M"
+
 struct schema_map;
 
 struct schema_key {
@@ -235,6 +239,9 @@ enum http_key {
 	HTTP_TIMEOUT,
 	HTTP_KEY_COUNT,
 };
+
+/* No map has more. */
+#define SCHEMA_KEYS_MAX 32
 
 extern const struct schema_type schema_types[SCHEMA_KIND_COUNT];
 extern const struct schema_map schema_top, schema_zone, schema_safety, schema_set, schema_chain,

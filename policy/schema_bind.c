@@ -4,12 +4,11 @@
 
 #include "schema.h"
 
-#define MAX_KEYS 32
-
 const struct schema_key *schema_find(const struct schema_map *map, const char *name)
 {
 	for (size_t i = 0; i < map->count; i++) {
-		if (!strcmp(map->keys[i].name, name))
+		/* Most differ in the first letter. */
+		if (map->keys[i].name[0] == name[0] && !strcmp(map->keys[i].name, name))
 			return &map->keys[i];
 	}
 	return NULL;
@@ -20,9 +19,9 @@ static const struct schema_key *report_unknown(struct diag_list *diags,
 					       const struct schema_map *map, const char *where,
 					       const struct tree_node *key)
 {
-	const char *names[MAX_KEYS], *near, *quoted = diag_quote(diags, key->text, key->len);
+	const char *names[SCHEMA_KEYS_MAX], *near, *quoted = diag_quote(diags, key->text, key->len);
 	const char *in = where ? " in " : "";
-	size_t count = map->count < MAX_KEYS ? map->count : MAX_KEYS;
+	size_t count = map->count;
 
 	where = where ? where : "";
 	for (size_t i = 0; i < count; i++)
@@ -82,7 +81,7 @@ static bool report_missing(struct diag_list *diags, const struct schema_map *map
 bool schema_bind(struct diag_list *diags, const struct schema_map *map, const char *where,
 		 struct tree_node *node, struct tree_node **slots)
 {
-	struct tree_node *seen[MAX_KEYS] = {};
+	struct tree_node *seen[SCHEMA_KEYS_MAX] = {};
 	bool whole = !node->incomplete;
 
 	memset(slots, 0, map->count * sizeof(*slots));

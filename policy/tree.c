@@ -2,6 +2,7 @@
 /* From libyaml's events to the tree of tree.h. Syntax errors are in tree_error.c. */
 #include "tree.h"
 
+#include <inttypes.h>
 #include <string.h>
 #include <yaml.h>
 
@@ -18,9 +19,26 @@ struct reader {
 	size_t first_diag; /* reported by this reader */
 };
 
+/* Of `len` bytes from byte `at`, which lies in a line counted from 0. */
+static struct span span_in_line(const struct tree_doc *doc, size_t line, size_t at, size_t len)
+{
+	size_t end = line + 1 < doc->lines.count ? doc->lines.at[line + 1] - 1 : doc->len;
+
+	if (end > doc->lines.at[line] && doc->text[end - 1] == '\r')
+		end--;
+	if (at + len > end)
+		len = end > at ? end - at : 1;
+	return (struct span){
+		.source = doc->source,
+		.line = (uint32_t)line + 1,
+		.col = (uint32_t)(at - doc->lines.at[line]) + 1,
+		.len = len ? (uint32_t)len : 1,
+	};
+}
+
 struct span tree_span(const struct tree_doc *doc, size_t at, size_t len)
 {
-	size_t low = 0, high = doc->lines.count, end;
+	size_t low = 0, high = doc->lines.count;
 
 	while (high - low > 1) {
 		size_t middle = low + (high - low) / 2;
@@ -30,17 +48,7 @@ struct span tree_span(const struct tree_doc *doc, size_t at, size_t len)
 		else
 			high = middle;
 	}
-	end = low + 1 < doc->lines.count ? doc->lines.at[low + 1] - 1 : doc->len;
-	if (end > doc->lines.at[low] && doc->text[end - 1] == '\r')
-		end--;
-	if (at + len > end)
-		len = end > at ? end - at : 1;
-	return (struct span){
-		.source = doc->source,
-		.line = (uint32_t)low + 1,
-		.col = (uint32_t)(at - doc->lines.at[low]) + 1,
-		.len = len ? (uint32_t)len : 1,
-	};
+	return span_in_line(doc, low, at, len);
 }
 
 struct span tree_part(const struct tree_node *scalar, size_t at, size_t len)
@@ -68,6 +76,10 @@ size_t tree_mark_offset(struct tree_place *p, const struct tree_doc *doc, size_t
 
 	if (line >= doc->lines.count)
 		return doc->len;
+	if (!doc->wide) {
+		at = doc->lines.at[line] + column;
+		return at < doc->len ? at : doc->len;
+	}
 	if (p->line != line || column < p->column || !p->known)
 		*p = (struct tree_place){ .known = true, .line = line, .at = doc->lines.at[line] };
 	at = p->at;
@@ -118,9 +130,13 @@ static struct tree_node *new_node(struct reader *r, enum tree_kind kind, const y
 	if (!node)
 		return NULL;
 	node->kind = kind;
-	node->at = offset(r, event->start_mark);
-	node->end = offset(r, event->end_mark);
-	node->span = tree_span(r->doc, node->at, node->end - node->at);
+	node->at = (uint32_t)offset(r, event->start_mark);
+	node->end = (uint32_t)offset(r, event->end_mark);
+	if (event->start_mark.line < r->doc->lines.count)
+		node->span = span_in_line(r->doc, event->start_mark.line, node->at,
+					  node->end - node->at);
+	else
+		node->span = tree_span(r->doc, node->at, node->end - node->at);
 	return node;
 }
 
@@ -147,11 +163,12 @@ static void check_ascii(struct reader *r, struct tree_node *node, const char *wh
 	for (size_t at = 0; at < node->len && !node->bad; at += bytes) {
 		uint32_t code;
 
+		bytes = 1;
+		if ((unsigned char)node->text[at] < 0x80)
+			continue;
 		bytes = utf8_next(node->text + at, node->len - at, &code);
 		if (!bytes)
 			return;
-		if (code < 0x80)
-			continue;
 		diag_error(r->diags, tree_part(node, at, bytes), "bad-character",
 			   "unexpected character U+%04X in %s%s", code, where,
 			   look_alike(code, where));
@@ -167,7 +184,7 @@ static int read_scalar(struct reader *r, const yaml_event_t *event, struct tree_
 	if (!node)
 		return -ENOMEM;
 	node->plain = style == YAML_PLAIN_SCALAR_STYLE;
-	node->len = event->data.scalar.length;
+	node->len = (uint32_t)event->data.scalar.length;
 	node->text =
 		arena_strndup(&r->doc->arena, (const char *)event->data.scalar.value, node->len);
 	if (!node->text)
@@ -215,18 +232,51 @@ static int compare_keys(const void *a, const void *b)
 	return x->at < y->at ? -1 : x->at > y->at;
 }
 
+/* Of few keys each is compared with all behind it. */
+#define FEW_KEYS 16
+
+static bool keys_differ(const struct tree_node *map)
+{
+	for (const struct tree_node *a = map->first; a; a = a->next) {
+		for (const struct tree_node *b = a->next; b; b = b->next) {
+			if (a->key->text[0] == b->key->text[0] &&
+			    !strcmp(a->key->text, b->key->text))
+				return false;
+		}
+	}
+	return true;
+}
+
+static void unlink_bad(struct tree_node *map)
+{
+	for (struct tree_node **at = &map->first; *at;) {
+		if ((*at)->key->bad) {
+			*at = (*at)->next;
+			map->count--;
+		} else {
+			at = &(*at)->next;
+		}
+	}
+}
+
 /* The first of several entries with one key counts; the others are reported and unlinked. */
 static int drop_duplicates(struct reader *r, struct tree_node *map)
 {
-	_cleanup_free_ struct tree_node **order = calloc(map->count + 1, sizeof(*order));
+	_cleanup_free_ struct tree_node **order = NULL;
 	size_t i = 0, first = 0;
 
+	for (struct tree_node *child = map->first; child; child = child->next)
+		map->incomplete |= child->key->bad;
+	if (map->count <= FEW_KEYS && keys_differ(map)) {
+		if (map->incomplete)
+			unlink_bad(map);
+		return 0;
+	}
+	order = calloc(map->count + 1, sizeof(*order));
 	if (!order)
 		return -ENOMEM;
-	for (struct tree_node *child = map->first; child; child = child->next) {
+	for (struct tree_node *child = map->first; child; child = child->next)
 		order[i++] = child;
-		map->incomplete |= child->key->bad;
-	}
 	qsort(order, map->count, sizeof(*order), compare_keys);
 	for (i = 1; i < map->count; i++) {
 		struct tree_node *key = order[i]->key;
@@ -240,14 +290,7 @@ static int drop_duplicates(struct reader *r, struct tree_node *map)
 		diag_note(r->diags, order[first]->key->span, "first written here");
 		key->bad = true;
 	}
-	for (struct tree_node **at = &map->first; *at;) {
-		if ((*at)->key->bad) {
-			*at = (*at)->next;
-			map->count--;
-		} else {
-			at = &(*at)->next;
-		}
-	}
+	unlink_bad(map);
 	return 0;
 }
 
@@ -262,7 +305,7 @@ static int read_key(struct reader *r, yaml_event_t *event, struct tree_node **re
 		refuse(r, key, "a key must be a single word");
 	} else if (key->len > TREE_MAX_KEY_BYTES) {
 		diag_error(r->diags, key->span, "bad-name",
-			   "key of %zu bytes is over the limit of %d bytes", key->len,
+			   "key of %" PRIu32 " bytes is over the limit of %d bytes", key->len,
 			   TREE_MAX_KEY_BYTES);
 		key->bad = true;
 	} else {
@@ -303,7 +346,7 @@ static int read_entries(struct reader *r, struct tree_node *node, yaml_event_typ
 
 		if (!err && event.type == end) {
 			if (node->flow)
-				node->end = offset(r, event.end_mark);
+				node->end = (uint32_t)offset(r, event.end_mark);
 			yaml_event_delete(&event);
 			return 0;
 		}
@@ -457,4 +500,13 @@ void tree_done(struct tree_doc *doc)
 	arena_done(&doc->arena);
 	vec_done(&doc->lines);
 	*doc = (struct tree_doc){};
+}
+
+struct tree_node *tree_entry(const struct tree_node *map, const char *key)
+{
+	struct tree_node *child = map && map->kind == TREE_MAP ? map->first : NULL;
+
+	while (child && strcmp(child->key->text, key) != 0)
+		child = child->next;
+	return child;
 }

@@ -30,18 +30,18 @@ enum tree_kind {
 
 struct tree_node {
 	enum tree_kind kind;
-	bool plain;       /* scalar without quotes */
-	bool flow;        /* list or map in brackets */
-	bool bad;         /* an error was reported for it: nobody else need complain */
-	bool incomplete;  /* a map: a key was refused, so nothing can be said to be missing */
-	struct span span; /* a collection: of its first line */
-	size_t at, end;   /* bytes of the text, end exclusive */
-	const char *text; /* scalar: its value, NUL-terminated; "" for a value left out */
-	size_t len;
-	struct tree_node *key;    /* in a map: the scalar before the colon */
+	bool plain;            /* scalar without quotes */
+	bool flow;             /* list or map in brackets */
+	bool bad;              /* an error was reported for it: nobody else need complain */
+	bool incomplete;       /* a map: a key was refused, so nothing can be said to be missing */
+	struct span span;      /* a collection: of its first line */
+	uint32_t at, end;      /* bytes of the text, end exclusive */
+	uint32_t len;          /* of a scalar's value */
+	uint32_t count;        /* of a collection */
+	const char *text;      /* scalar: its value, NUL-terminated; "" for a value left out */
+	struct tree_node *key; /* in a map: the scalar before the colon */
 	struct tree_node *first;  /* of a collection */
 	struct tree_node *next;   /* in a collection */
-	size_t count;             /* of a collection */
 	struct format_plan *plan; /* for format.c alone */
 };
 
@@ -51,6 +51,7 @@ struct tree_doc {
 	size_t len;
 	uint32_t source;        /* in the list of diagnostics */
 	VEC(size_t) lines;      /* where each line begins */
+	bool wide;              /* some character takes more than a byte */
 	struct tree_node *root; /* NULL when there is none */
 };
 
@@ -67,6 +68,9 @@ struct span tree_span(const struct tree_doc *doc, size_t at, size_t len);
 
 /* The place of a part of a scalar's value; of all of it where escapes hide what stands where. */
 struct span tree_part(const struct tree_node *scalar, size_t at, size_t len);
+
+/* The value of a key; NULL when there is none, or no map. */
+struct tree_node *tree_entry(const struct tree_node *map, const char *key);
 
 /* True for a scalar that was left out: `key:` with nothing behind. */
 static inline bool tree_is_empty(const struct tree_node *node)

@@ -95,14 +95,18 @@ static bool may_stand(const struct tree_doc *doc, size_t at, uint32_t code)
 	return code == '\n' || code == '\t' || code_is_visible(code);
 }
 
-static int check_characters(struct diag_list *diags, const struct tree_doc *doc)
+static int check_characters(struct diag_list *diags, struct tree_doc *doc)
 {
 	size_t bytes, bad = 0;
 
 	for (size_t at = 0; at < doc->len && bad < MAX_BAD_CHARACTERS; at += bytes) {
 		uint32_t code;
 
+		bytes = 1;
+		if (doc->text[at] >= ' ' && doc->text[at] <= '~')
+			continue;
 		bytes = utf8_next(doc->text + at, doc->len - at, &code);
+		doc->wide |= bytes > 1;
 		if (!bytes) {
 			diag_error(diags, tree_span(doc, at, 1), "not-text",
 				   "byte 0x%02x at offset %zu is not UTF-8 text",

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Benchmarks: make bench. Not part of make test; needs root. Figures are this machine's, ratios travel.
 BENCH_SKEL := $(B)/gen/bench.skel.h
-BENCH_FEED := $(B)/bench/feed.txt
 DROP_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard bench/drop*.c bench/lib/*.c))
+# RECORD=1 writes what is checked in.
+BENCH_OUT := $(if $(filter 1,$(RECORD)),--table bench/results.md --plot docs/bench.svg)
 
 $(DROP_OBJ): CPPFLAGS += -Ibench
 # Not order-only: the compiler leaves headers of -isystem out of its dependency files.
@@ -22,14 +23,19 @@ $(B)/bench/drop: $(DROP_OBJ) $(B)/libpolicy.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(SANFLAGS) $(LDFLAGS) $^ -o $@ $$($(PKG_CONFIG) --libs $(LIBS))
 
-$(BENCH_FEED): $(B)/bench/gen/feed-gen
-	$(Q)$< --seed 1 --count 120430 > $@
+# tests/bench runs it.
+test-build: $(B)/bench/drop
 
-.PHONY: bench bench-drop bench-apply
-bench: bench-drop bench-apply
+.PHONY: bench bench-packets bench-apply bench-deps
+bench: bench-packets bench-apply
 
-bench-drop: $(B)/bench/drop $(BENCH_FEED)
-	$(Q)$(B)/bench/drop --feed $(BENCH_FEED)
+bench-deps:
+	$(Q)scripts/deps --bench
 
-bench-apply: $(B)/penstock $(B)/penstockd $(B)/bench/gen/feed-gen
+bench-packets: bench-deps
+	$(Q)$(MAKE) --no-print-directory $(B)/bench/drop $(B)/bench/gen/feed-gen
+	$(Q)bench/run --build $(B) $(BENCH_OUT)
+
+bench-apply: bench-deps
+	$(Q)$(MAKE) --no-print-directory $(B)/penstock $(B)/penstockd $(B)/bench/gen/feed-gen
 	$(Q)$(PYTHON) bench/apply.py $(B)

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # Tests of the daemon's process side: they need no kernel object, so they link what they test alone, and
 # neither root nor a network namespace.
-PROCESS_SIDE := api api_client api_listen fdio generation jsonobj log slots state wants worker
-PROCESSTEST_BIN := $(patsubst %,$(B)/tests/control/test_%,slots state job api wants)
+PROCESS_SIDE := api api_client api_listen fdio feeds_file flows generation generation_sets jsonobj log sets_due sets_keys sets_table slots sources state wants worker
+PROCESSTEST_BIN := $(patsubst %,$(B)/tests/control/test_%,slots state job api wants flows sets_table sets feeds)
 
 $(B)/tests/control/test_job: $(B)/control/job.o $(B)/control/job_child.o
+# With maps of plain memory for those of the kernel.
+$(B)/tests/control/test_sets: $(B)/control/sets.o
+$(B)/tests/control/test_sets.o $(B)/tests/control/test_sets_table.o: CPPFLAGS += -Icontrol
 $(PROCESSTEST_BIN): $(B)/tests/control/%: $(B)/tests/control/%.o $(PROCESS_SIDE:%=$(B)/control/%.o) $(B)/libpolicy.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(SANFLAGS) $(LDFLAGS) $(filter %.o,$^) $(filter %.a,$^) -o $@ $$($(PKG_CONFIG) --libs $(LIBS)) -lcmocka -lpthread

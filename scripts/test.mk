@@ -14,6 +14,7 @@ SUITES = $(call suite,$(UNIT_BIN)) 'policy=sh tests/policy/run.sh $(POLICY_TOOL)
 	 $(call suite,$(CLITEST)) 'cli/run=$(PYTHON) tests/cli/run.py $(B)/penstock' \
 	 $(call suite,$(PROCESSTEST_BIN) $(BPFTEST_BIN) $(KERNELTEST_BIN)) \
 	 'verifier=$(B)/tests/kernels/programs' \
+	 'bench=PENSTOCK_BUILD=$(B) $(PYTEST) tests/bench' \
 	 'netns=PENSTOCK_BUILD=$(B) $(PYTEST) tests/netns'
 # What parses, with the sanitizers: the same programs once more from another build.
 SAN_SUITES = $(foreach t,$(UNIT_BIN) $(CLITEST) $(PROCESSTEST_BIN),$(patsubst $(B)/tests/%,san/%,$(t))=$(patsubst $(B)/%,build/san/%,$(t))) \
@@ -27,12 +28,13 @@ san-tests: $(UNIT_BIN) $(CLITEST) $(PROCESSTEST_BIN) $(POLICY_TOOL)
 test: deps
 	$(Q)$(MAKE) --no-print-directory -j2 test-build
 	$(Q)$(MAKE) --no-print-directory -j2 SAN=1 san-tests
-	$(Q)tests/run $(SUITES) $(SAN_SUITES) $(FUZZ_SUITE)
+	$(Q)tests/run $(SUITES) $(SAN_SUITES) $(FUZZ_SUITE) $(if $(filter 1,$(WITH_KERNELS)),$(CACHED_KERNEL_SUITES))
 
-# The full figures: a minute of requests through applies, long fuzzing, a million differential frames.
+# The full figures: a minute of requests through applies, long fuzzing, a million differential
+# frames for each random policy.
 test-long: deps
 	$(Q)$(MAKE) --no-print-directory -j2 test-build
-	$(Q)PENSTOCK_LONG=1 PENSTOCK_POLICIES=1000 PENSTOCK_FRAMES=1000 tests/run $(SUITES) \
+	$(Q)PENSTOCK_LONG=1 PENSTOCK_FRAMES=1000000 tests/run $(SUITES) \
 		$(subst fuzz-,FUZZ_SECONDS=600 fuzz-,$(subst $(FUZZ_SECONDS) s,600 s,$(FUZZ_SUITE)))
 
 $(B)/tests/tools/%: $(B)/tests/tools/%.o

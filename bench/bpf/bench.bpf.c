@@ -5,20 +5,28 @@
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
+#include <linux/in.h>
 #include <linux/ip.h>
 #include <linux/pkt_cls.h>
+#include <stdbool.h>
 
+#include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
 #include "bench.h"
 
+/* Of frames from all of IPv4. */
+#define ANY_DST   0xc0000201 /* 192.0.2.1 */
+#define ANY_PORTS (40000u << 16 | 53)
+
+/* All lists, one behind the other; sized by user space. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, BENCH_LIST / BENCH_LINE * BENCH_LISTS);
+	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, struct bench_line);
-} sources SEC(".maps");
+	__type(value, struct bench_header);
+} headers SEC(".maps");
 
 struct line {
 	__u64 word[8];
@@ -42,17 +50,59 @@ static __always_inline __u64 xorshift(__u64 x)
 	return x ^ x << 17;
 }
 
-static __always_inline __u32 next_source(__u64 n)
+static __always_inline bool next_header(struct bench_header *h)
 {
-	__u32 key = gen.list * (BENCH_LIST / BENCH_LINE) + (n & (BENCH_LIST - 1)) / BENCH_LINE;
-	const struct bench_line *listed;
+	const struct bench_header *listed;
+	__u32 key = gen.first + gen.at;
 
-	if (gen.list == BENCH_EVERYWHERE) {
+	if (!gen.count) {
 		gen.random = xorshift(gen.random);
-		return gen.random >> 32;
+		*h = (struct bench_header){
+			.src = gen.random >> 32,
+			.dst = bpf_htonl(ANY_DST),
+			.first = bpf_htonl(ANY_PORTS),
+			.proto = IPPROTO_UDP,
+		};
+		return true;
 	}
-	listed = bpf_map_lookup_elem(&sources, &key);
-	return listed ? listed->addr[n % BENCH_LINE] : 0;
+	gen.at = gen.at + 1 < gen.count ? gen.at + 1 : 0;
+	listed = bpf_map_lookup_elem(&headers, &key);
+	if (listed)
+		*h = *listed;
+	return listed;
+}
+
+/* Of a header without options; RFC 1071. Sums of half words have no byte order. */
+static __always_inline __u16 ip_checksum(const struct iphdr *ip)
+{
+	const __u16 *half = (const void *)ip;
+	__u32 sum = 0;
+
+	for (unsigned int i = 0; i < sizeof(*ip) / sizeof(*half); i++)
+		sum += half[i];
+	sum = (sum & 0xffff) + (sum >> 16);
+	return ~((sum & 0xffff) + (sum >> 16));
+}
+
+static __always_inline void write_frame(struct iphdr *ip, struct bench_l4 *l4,
+					const struct bench_header *h)
+{
+	*ip = (struct iphdr){
+		.version = 4,
+		.ihl = 5,
+		.tot_len = bpf_htons(BENCH_FRAME_BYTES - sizeof(struct ethhdr)),
+		.ttl = 64,
+		.protocol = h->proto,
+		.saddr = h->src,
+		.daddr = h->dst,
+	};
+	ip->check = ip_checksum(ip);
+	*l4 = (struct bench_l4){
+		.first = h->first,
+		.udp_len = bpf_htons(BENCH_FRAME_BYTES - sizeof(struct ethhdr) - sizeof(*ip)),
+		.tcp_offset = BENCH_TCP_OFFSET,
+		.flags = h->flags,
+	};
 }
 
 SEC("xdp")
@@ -60,15 +110,19 @@ int generate(struct xdp_md *ctx)
 {
 	struct ethhdr *eth = (void *)(long)ctx->data;
 	struct iphdr *ip = (void *)(eth + 1);
+	struct bench_l4 *l4 = (void *)(ip + 1);
+	struct bench_header h;
 	__u64 n = gen.sent++;
 
-	if ((void *)(ip + 1) > (void *)(long)ctx->data_end)
+	if ((void *)(l4 + 1) > (void *)(long)ctx->data_end)
 		return XDP_ABORTED;
 	if (n == gen.warm)
 		gen.first_ns = bpf_ktime_get_ns();
 	if (n == gen.total - 1)
 		gen.last_ns = bpf_ktime_get_ns();
-	ip->saddr = next_source(n);
+	if (!next_header(&h))
+		return XDP_ABORTED;
+	write_frame(ip, l4, &h);
 	return gen.to ? bpf_redirect(gen.to, 0) : XDP_DROP;
 }
 

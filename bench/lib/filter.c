@@ -1,26 +1,68 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "filter.h"
 
+#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <errno.h>
-#include <linux/if_link.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
+
+#include "base/vec.h"
 
 #define LOOPBACK 1
 #define ZONE     1
 #define SLOT     1
 
-static int open_list(void *ctx, const char *path, const char **ret_text, size_t *ret_len)
+static int read_file(const char *path, char **ret_text, size_t *ret_len)
 {
-	const struct filter_list *list = ctx;
+	_cleanup_fclose_ FILE *f = fopen(path, "r");
+	_cleanup_free_ char *text = NULL;
+	long len;
 
-	if (!list || strcmp(path, "listed.txt") != 0)
-		return -ENOENT;
-	*ret_text = list->text;
-	*ret_len = list->len;
+	if (!f || fseek(f, 0, SEEK_END))
+		return -errno;
+	len = ftell(f);
+	if (len < 0)
+		return -errno;
+	rewind(f);
+	text = malloc((size_t)len + 1);
+	if (!text)
+		return -ENOMEM;
+	*ret_len = fread(text, 1, (size_t)len, f);
+	text[*ret_len] = '\0';
+	*ret_text = TAKE_PTR(text);
 	return 0;
+}
+
+struct set_files {
+	const char *policy; /* its path */
+	VEC(char *) texts;
+};
+
+/* Paths are relative to the policy. */
+static int open_set(void *ctx, const char *path, const char **ret_text, size_t *ret_len)
+{
+	struct set_files *files = ctx;
+	const char *slash = strrchr(files->policy, '/');
+	_cleanup_free_ char *whole = NULL;
+	char *text = NULL;
+	int r;
+
+	if (asprintf(&whole, "%.*s%s", slash ? (int)(slash + 1 - files->policy) : 0, files->policy,
+		     path) < 0)
+		return -ENOMEM;
+	r = read_file(whole, &text, ret_len) ?: vec_push(&files->texts, text);
+	if (!r)
+		*ret_text = text;
+	return r;
+}
+
+static void set_files_done(struct set_files *files)
+{
+	for (size_t i = 0; i < files->texts.count; i++)
+		free(files->texts.at[i]);
+	vec_done(&files->texts);
 }
 
 /* Counter slots as the daemon would hand them out to the only chain. */
@@ -40,29 +82,14 @@ static void assign_slots(struct dp_line *lines, const struct model *model)
 	}
 }
 
-/* The first lines stand twice. */
-static int write_near(struct filter *f, const struct dp_line *lines, uint32_t count)
-{
-	size_t bytes = DP_BANKS * sizeof(struct dp_near);
-	struct dp_near *near = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
-				    bpf_map__fd(f->skel->maps.near), 0);
-
-	if (near == MAP_FAILED)
-		return -errno;
-	memcpy(near[0].line, lines,
-	       (size_t)(count < DP_NEAR_LINES ? count : DP_NEAR_LINES) * DP_LINE_BYTES);
-	(void)munmap(near, bytes);
-	return 0;
-}
-
-static int install(struct filter *f, const struct policy *policy)
+/* An inner map with the lines; the descriptor, or -errno. */
+static int make_bank(const struct image *image, const struct model *model)
 {
 	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE | BPF_F_INNER_MAP);
-	uint32_t pages = (policy->image.count + DP_PAGE_LINES - 1) / DP_PAGE_LINES, zero = 0;
+	uint32_t pages = (image->count + DP_PAGE_LINES - 1) / DP_PAGE_LINES;
 	size_t bytes = (size_t)pages * DP_PAGE_BYTES;
 	_cleanup_close_ int bank = -1;
 	struct dp_line *lines;
-	int r;
 
 	bank = bpf_map_create(BPF_MAP_TYPE_ARRAY, "bank", 4, DP_PAGE_BYTES, pages, &opts);
 	if (bank < 0)
@@ -70,19 +97,13 @@ static int install(struct filter *f, const struct policy *policy)
 	lines = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, bank, 0);
 	if (lines == MAP_FAILED)
 		return -errno;
-	memcpy(lines, policy->image.lines, (size_t)policy->image.count * DP_LINE_BYTES);
-	assign_slots(lines, policy->model);
-	r = write_near(f, lines, policy->image.count);
+	memcpy(lines, image->lines, (size_t)image->count * DP_LINE_BYTES);
+	assign_slots(lines, model);
 	(void)munmap(lines, bytes);
-	if (r)
-		return r;
-	f->lines = policy->image.count;
-	if (bpf_map_update_elem(bpf_map__fd(f->skel->maps.banks), &zero, &bank, 0))
-		return -errno;
-	return 0;
+	return TAKE_FD(bank);
 }
 
-static int set_zone(struct filter *f, uint32_t ifindex)
+int filter_set_dev(struct filter *f, unsigned int ifindex)
 {
 	struct dp_dev dev = { .ifindex = ifindex, .zone = { ZONE, ZONE } };
 	uint32_t slot = ifindex % DP_DEV_SLOTS;
@@ -98,25 +119,26 @@ static double now_ms(void)
 	return t.tv_sec * 1e3 + t.tv_nsec / 1e6;
 }
 
-int filter_new(struct filter *f, const char *text, const struct filter_list *list)
+/* Any key will do here; the daemon draws a secret one. */
+static int set_hash_key(struct filter *f)
 {
-	const struct policy_files files = { .ctx = (void *)list, .open = open_list };
-	_cleanup_(policy_done) struct policy policy = {};
-	double start = now_ms();
-	int r;
+	struct dp_ctl ctl = {};
+	uint32_t zero = 0;
 
-	r = policy_load(&policy, "bench.yaml", text, strlen(text), &files);
-	if (r) {
-		_cleanup_free_ char *why = diag_render(&policy.diags, 3);
+	for (unsigned int i = 0; i < DP_HASH_KEYS; i++)
+		ctl.hash_key[i] = 0x9e3779b97f4a7c15ull * (2 * i + 1);
+	return bpf_map_update_elem(bpf_map__fd(f->skel->maps.ctl), &zero, &ctl, 0) ? -errno : 0;
+}
 
-		fprintf(stderr, "%s", why ?: "out of memory\n");
-		return r;
-	}
-	f->compile_ms = now_ms() - start;
-	f->skel = penstock__open_and_load();
+int filter_init(struct filter *f, uint32_t flow_slots)
+{
+	f->skel = penstock__open();
 	if (!f->skel)
 		return -errno;
-	return install(f, &policy) ?: set_zone(f, LOOPBACK);
+	f->skel->rodata->flow_mask = flow_slots - 1;
+	if (bpf_map__set_max_entries(f->skel->maps.flows, flow_slots) || penstock__load(f->skel))
+		return -errno;
+	return set_hash_key(f) ?: filter_set_dev(f, LOOPBACK);
 }
 
 void filter_done(struct filter *f)
@@ -125,18 +147,133 @@ void filter_done(struct filter *f)
 	*f = (struct filter){};
 }
 
-int filter_attach(struct filter *f, unsigned int ifindex, bool at_tc)
+int filter_policy_new(struct filter_policy *p, const char *path)
 {
-	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = BPF_TC_INGRESS);
-	LIBBPF_OPTS(bpf_tc_opts, opts, .prog_fd = bpf_program__fd(f->skel->progs.tc_ingress));
-	int r = set_zone(f, ifindex);
+	_cleanup_(set_files_done) struct set_files sets = { .policy = path };
+	const struct policy_files files = { .ctx = &sets, .open = open_set };
+	_cleanup_(policy_done) struct policy policy = {};
+	_cleanup_free_ char *text = NULL;
+	size_t len = 0;
+	double start;
+	int r = read_file(path, &text, &len);
 
 	if (r)
 		return r;
-	if (at_tc)
-		return bpf_tc_hook_create(&hook) ?: bpf_tc_attach(&hook, &opts);
-	return bpf_xdp_attach((int)ifindex, bpf_program__fd(f->skel->progs.xdp_ingress),
-			      XDP_FLAGS_DRV_MODE, NULL);
+	start = now_ms();
+	r = policy_load(&policy, path, text, len, &files);
+	if (r) {
+		p->why = diag_render(&policy.diags, 1);
+		return r;
+	}
+	p->compile_ms = now_ms() - start;
+	p->lines = policy.image.count;
+	p->bank = make_bank(&policy.image, policy.model);
+	return p->bank < 0 ? p->bank : 0;
+}
+
+void filter_policy_done(struct filter_policy *p)
+{
+	closep(&p->bank);
+	free(p->why);
+	*p = (struct filter_policy){ .bank = -1 };
+}
+
+/* The first lines stand in `near` too. */
+static int write_near(struct filter *f, const struct filter_policy *p)
+{
+	size_t lines = p->lines < DP_NEAR_LINES ? p->lines : DP_NEAR_LINES;
+	size_t near_bytes = DP_BANKS * sizeof(struct dp_near);
+	size_t bytes = (lines + DP_PAGE_LINES - 1) / DP_PAGE_LINES * DP_PAGE_BYTES;
+	struct dp_near *near;
+	void *bank;
+
+	bank = mmap(NULL, bytes, PROT_READ, MAP_SHARED, p->bank, 0);
+	if (bank == MAP_FAILED)
+		return -errno;
+	near = mmap(NULL, near_bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
+		    bpf_map__fd(f->skel->maps.near), 0);
+	if (near != MAP_FAILED) {
+		memcpy(near[0].line, bank, lines * DP_LINE_BYTES);
+		(void)munmap(near, near_bytes);
+	}
+	(void)munmap(bank, bytes);
+	return near == MAP_FAILED ? -ENOMEM : 0;
+}
+
+int filter_use(struct filter *f, const struct filter_policy *p)
+{
+	uint32_t zero = 0;
+	int r = write_near(f, p);
+
+	if (!r && bpf_map_update_elem(bpf_map__fd(f->skel->maps.banks), &zero, &p->bank, 0))
+		r = -errno;
+	return r;
+}
+
+/* As name_flow() of the dataplane: the ends in ascending order, the sender began it. */
+static struct dp_flow flow_of(const struct bench_header *h, uint32_t now)
+{
+	uint32_t addr[2] = { ntohl(h->src), ntohl(h->dst) }, ports = ntohl(h->first);
+	uint16_t port[2] = { (uint16_t)(ports >> 16), (uint16_t)ports };
+	bool swap = addr[0] > addr[1] || (addr[0] == addr[1] && port[0] > port[1]);
+	struct dp_flow flow = {
+		.flags = DP_FLOW_REPLIED | (swap ? DP_FLOW_INITIATOR : 0),
+		.key = { .proto = h->proto },
+		.seen = now,
+	};
+
+	for (unsigned int i = 0; i < 2; i++) {
+		flow.key.addr[i][0] = addr[i ^ swap];
+		flow.key.port[i] = port[i ^ swap];
+	}
+	return flow;
+}
+
+static int flow_put(struct dp_flow *flows, uint32_t mask, struct dp_flow flow, uint64_t hash)
+{
+	flow.tag = DP_FLOW_TAG(hash);
+	for (uint32_t probe = 0; probe < DP_FLOW_PROBES; probe++) {
+		struct dp_flow *slot = &flows[((hash >> 32) + probe) & mask];
+
+		if (slot->tag == DP_FLOW_FREE) {
+			*slot = flow;
+			return 0;
+		}
+	}
+	return -ENOSPC;
+}
+
+int filter_set_flows(struct filter *f, const struct headers *headers)
+{
+	uint32_t mask = f->skel->rodata->flow_mask, zero = 0;
+	size_t bytes = ((size_t)mask + 1) * sizeof(struct dp_flow);
+	uint32_t now = (uint32_t)((uint64_t)(now_ms() * 1e6) >> DP_TICK_SHIFT);
+	struct dp_flow *flows;
+	struct dp_ctl ctl;
+	int r = 0;
+
+	if (bpf_map_lookup_elem(bpf_map__fd(f->skel->maps.ctl), &zero, &ctl))
+		return -errno;
+	flows = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
+		     bpf_map__fd(f->skel->maps.flows), 0);
+	if (flows == MAP_FAILED)
+		return -errno;
+	memset(flows, 0, bytes);
+	for (uint32_t i = 0; i < headers->count && !r; i++) {
+		struct dp_flow flow = flow_of(&headers->at[i], now);
+
+		r = flow_put(flows, mask, flow, dp_flow_hash(ctl.hash_key, &flow.key));
+	}
+	(void)munmap(flows, bytes);
+	ctl.has_flows = 1;
+	if (!r && bpf_map_update_elem(bpf_map__fd(f->skel->maps.ctl), &zero, &ctl, 0))
+		r = -errno;
+	return r;
+}
+
+int filter_prog(const struct filter *f, bool at_tc)
+{
+	return bpf_program__fd(at_tc ? f->skel->progs.tc_ingress : f->skel->progs.xdp_ingress);
 }
 
 uint64_t filter_counted(const struct filter *f, enum dp_reason reason)
@@ -151,5 +288,20 @@ uint64_t filter_counted(const struct filter *f, enum dp_reason reason)
 		return 0;
 	for (int c = 0; c < cpus; c++)
 		sum += cpu[c].reason[reason].packets;
+	return sum;
+}
+
+uint64_t filter_rule_counted(const struct filter *f, uint32_t rule)
+{
+	_cleanup_free_ struct dp_rule_block *cpu = NULL;
+	int cpus = libbpf_num_possible_cpus();
+	uint32_t slot = SLOT + rule, block = slot / DP_RULE_BLOCK;
+	uint64_t sum = 0;
+
+	cpu = calloc((size_t)cpus, sizeof(*cpu));
+	if (!cpu || bpf_map_lookup_elem(bpf_map__fd(f->skel->maps.rule_counters), &block, cpu))
+		return 0;
+	for (int c = 0; c < cpus; c++)
+		sum += cpu[c].count[slot % DP_RULE_BLOCK].packets;
 	return sum;
 }

@@ -4,10 +4,10 @@
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <linux/bpf.h>
 #include <net/ethernet.h>
+#include <netinet/in.h>
 #include <netinet/ip.h>
-#include <netinet/tcp.h>
-#include <netinet/udp.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -23,85 +23,76 @@
 #define ARRIVE_TRIES   100
 #define ARRIVE_WAIT_NS 1000000
 
-int gen_init(struct gen *g)
+int gen_init(struct gen *g, struct headers *lists, size_t count)
 {
-	size_t bytes = sizeof(uint32_t) * BENCH_LIST * BENCH_LISTS;
-	void *sources;
+	struct bench_header *at;
+	uint32_t all = 0;
+	size_t bytes;
 
-	g->skel = bench__open_and_load();
-	if (!g->skel)
+	for (size_t i = 0; i < count; i++) {
+		lists[i].first = all;
+		all += lists[i].count;
+	}
+	bytes = all * sizeof(*at);
+	g->skel = bench__open();
+	if (!g->skel || (all && bpf_map__set_max_entries(g->skel->maps.headers, all)) ||
+	    bench__load(g->skel))
 		return -errno;
-	sources = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
-		       bpf_map__fd(g->skel->maps.sources), 0);
-	if (sources == MAP_FAILED)
+	if (!all)
+		return 0;
+	at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
+		  bpf_map__fd(g->skel->maps.headers), 0);
+	if (at == MAP_FAILED)
 		return -errno;
-	g->sources = sources;
+	for (size_t i = 0; i < count; i++)
+		memcpy(&at[lists[i].first], lists[i].at, lists[i].count * sizeof(*at));
+	(void)munmap(at, bytes);
 	return 0;
 }
 
 void gen_done(struct gen *g)
 {
-	if (g->sources)
-		(void)munmap(g->sources, sizeof(uint32_t) * BENCH_LIST * BENCH_LISTS);
 	bench__destroy(g->skel);
 	*g = (struct gen){};
 }
 
-static uint64_t next_random(uint64_t *state)
+/* The generator keeps the Ethernet header and writes the rest alike. */
+static void fill_frame(uint8_t frame[static BENCH_FRAME_BYTES], const struct bench_header *h)
 {
-	*state ^= *state << 13;
-	*state ^= *state >> 7;
-	return *state ^= *state << 17;
-}
-
-void gen_fill(struct gen *g, unsigned int list, const uint32_t *addrs, size_t count)
-{
-	uint64_t state = 0x9e3779b97f4a7c15ull + list;
-
-	for (size_t i = 0; i < BENCH_LIST; i++)
-		g->sources[(size_t)list * BENCH_LIST + i] =
-			htonl(addrs[(next_random(&state) >> 16) % count]);
-}
-
-static void fill_frame(uint8_t frame[static BENCH_FRAME_BYTES], uint32_t saddr, uint8_t proto)
-{
-	struct ether_header eth = {
+	const struct ether_header eth = {
 		.ether_dhost = PAIR_RX_MAC,
 		.ether_shost = { 0x02, 0, 0, 0, 0, 0x01 },
 		.ether_type = htons(ETHERTYPE_IP),
 	};
-	struct iphdr ip = {
+	const struct iphdr ip = {
 		.version = 4,
 		.ihl = 5,
 		.tot_len = htons(BENCH_FRAME_BYTES - sizeof(eth)),
 		.ttl = 64,
-		.protocol = proto,
-		.saddr = htonl(saddr),
-		.daddr = htonl(0xc0000201), /* 192.0.2.1 */
+		.protocol = h->proto,
+		.saddr = h->src,
+		.daddr = h->dst,
 	};
-	struct udphdr udp = {
-		.source = htons(40000),
-		.dest = htons(53),
-		.len = htons(BENCH_FRAME_BYTES - sizeof(eth) - sizeof(ip)),
+	const struct bench_l4 l4 = {
+		.first = h->first,
+		.udp_len = htons(BENCH_FRAME_BYTES - sizeof(eth) - sizeof(ip)),
+		.tcp_offset = BENCH_TCP_OFFSET,
+		.flags = h->flags,
 	};
-	struct tcphdr tcp = { .source = htons(40000), .dest = htons(80), .doff = 5, .syn = 1 };
 
 	memset(frame, 0, BENCH_FRAME_BYTES);
 	memcpy(frame, &eth, sizeof(eth));
 	memcpy(frame + sizeof(eth), &ip, sizeof(ip));
-	if (proto == IPPROTO_TCP)
-		memcpy(frame + sizeof(eth) + sizeof(ip), &tcp, sizeof(tcp));
-	else
-		memcpy(frame + sizeof(eth) + sizeof(ip), &udp, sizeof(udp));
+	memcpy(frame + sizeof(eth) + sizeof(ip), &l4, sizeof(l4));
 }
 
 /* The last batch may still be in the ring when the test run ends. */
-static bool all_arrived(const struct pair *pair, uint64_t expected)
+static bool all_arrived(uint64_t expected)
 {
 	const struct timespec wait = { .tv_nsec = ARRIVE_WAIT_NS };
 
 	for (int i = 0; i < ARRIVE_TRIES; i++) {
-		uint64_t received = pair_received(pair);
+		uint64_t received = pair_received();
 
 		if (received >= expected)
 			return received == expected;
@@ -110,61 +101,65 @@ static bool all_arrived(const struct pair *pair, uint64_t expected)
 	return false;
 }
 
-int gen_run(struct gen *g, const struct pair *pair, uint32_t list, uint64_t frames, double *ret_ns)
+int gen_run(struct gen *g, const struct pair *pair, const struct headers *list, uint64_t frames,
+	    double *ret_ns)
 {
-	uint64_t before = pair ? pair_received(pair) : 0;
+	uint64_t before = pair ? pair_received() : 0;
 	struct bench_gen *state = &g->skel->bss->gen;
 	uint8_t frame[BENCH_FRAME_BYTES];
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = sizeof(frame),
 		    .repeat = (int)frames, .flags = BPF_F_TEST_XDP_LIVE_FRAMES,
 		    .batch_size = LIVE_BATCH);
 
-	fill_frame(frame, 0, IPPROTO_UDP);
+	fill_frame(frame, &(struct bench_header){});
 	*state = (struct bench_gen){
 		.to = pair ? pair->tx : 0,
-		.list = list,
+		.first = list ? list->first : 0,
+		.count = list ? list->count : 0,
 		.total = frames,
 		.warm = frames / 4,
 		.random = state->random ?: 88172645463325252ull,
 	};
 	if (bpf_prog_test_run_opts(bpf_program__fd(g->skel->progs.generate), &opts))
 		return -errno;
-	if (state->sent != frames || (pair && !all_arrived(pair, before + frames)))
+	if (state->sent != frames || (pair && !all_arrived(before + frames)))
 		return -EBADMSG;
 	*ret_ns = (double)(state->last_ns - state->first_ns) /
 		  (double)(state->total - 1 - state->warm);
 	return 0;
 }
 
-static int run_plain(int prog, const struct gen_hot *hot, uint32_t repeat, double *ret_ns)
+static int run_plain(int prog, const struct bench_header *header, uint32_t action, uint32_t repeat,
+		     double *ret_ns)
 {
 	uint8_t frame[BENCH_FRAME_BYTES];
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = sizeof(frame),
 		    .repeat = (int)repeat);
 	double start;
 
-	fill_frame(frame, hot->saddr, hot->proto);
+	fill_frame(frame, header);
 	start = sample_cpu_ns();
 	if (bpf_prog_test_run_opts(prog, &opts))
 		return -errno;
 	*ret_ns = (sample_cpu_ns() - start) / repeat;
-	return opts.retval == hot->action ? 0 : -EBADMSG;
+	return opts.retval == action ? 0 : -EBADMSG;
 }
 
-int gen_test_run(int prog, const struct gen_hot *hot, double *ret_ns)
+int gen_test_run(int prog, const struct bench_header *header, uint32_t action, double *ret_ns)
 {
-	return run_plain(prog, hot, TEST_RUNS, ret_ns);
+	return run_plain(prog, header, action, TEST_RUNS, ret_ns);
 }
 
 int gen_reference(struct gen *g, uint32_t lines, double *ret_ns)
 {
-	const struct gen_hot any = { .proto = IPPROTO_UDP, .action = XDP_DROP };
-	double base, ns;
+	const struct bench_header any = { .proto = IPPROTO_UDP };
+	double base = 0, ns = 0;
 	int r;
 
 	g->skel->bss->ref_mask = lines - 1;
-	r = run_plain(bpf_program__fd(g->skel->progs.reference), &any, REFERENCE_RUNS, &ns)
-		    ?: run_plain(bpf_program__fd(g->skel->progs.reference_base), &any,
+	r = run_plain(bpf_program__fd(g->skel->progs.reference), &any, XDP_DROP, REFERENCE_RUNS,
+		      &ns)
+		    ?: run_plain(bpf_program__fd(g->skel->progs.reference_base), &any, XDP_DROP,
 				 REFERENCE_RUNS, &base);
 	if (!r)
 		*ret_ns = (ns - base) / BENCH_REF_TURNS;

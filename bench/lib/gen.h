@@ -6,37 +6,33 @@
 #include <stdint.h>
 
 #include "cleanup.h"
+#include "headers.h"
 #include "pair.h"
 
 struct bench;
 
 struct gen {
 	struct bench *skel;
-	uint32_t *sources; /* BENCH_LISTS lists, mapped */
 };
 
-int gen_init(struct gen *g) _must_check_;
+/* Takes the lists over into the kernel, and says in each where. */
+int gen_init(struct gen *g, struct headers *lists, size_t count) _must_check_;
 void gen_done(struct gen *g);
 
-/* Fills list `list` with random members of addrs, in host order. */
-void gen_fill(struct gen *g, unsigned int list, const uint32_t *addrs, size_t count);
-
 /*
- * Sends `frames` from a list (or BENCH_EVERYWHERE) over the pair, or nowhere when it is NULL.
- * *ret_ns: nanoseconds a frame, sending and receiving; -EBADMSG when not every frame arrived.
+ * Sends `frames` of a list (NULL: from all of IPv4) over the pair, or nowhere when it is NULL. *ret_ns:
+ * nanoseconds a frame, sending and receiving, of the last three quarters; -EBADMSG when not every
+ * frame arrived.
  */
-int gen_run(struct gen *g, const struct pair *pair, uint32_t list, uint64_t frames,
+int gen_run(struct gen *g, const struct pair *pair, const struct headers *list, uint64_t frames,
 	    double *ret_ns) _must_check_;
 
-/* One frame over and over: what it is and what the program must do with it. */
-struct gen_hot {
-	uint32_t saddr;
-	uint8_t proto; /* UDP to port 53, or a TCP SYN to port 80 */
-	uint32_t action;
-};
-
-/* Nanoseconds a run, the kernel's loop around it included; -EBADMSG for another action. */
-int gen_test_run(int prog, const struct gen_hot *hot, double *ret_ns) _must_check_;
+/*
+ * Nanoseconds a run over one frame, the kernel's loop around it included; -EBADMSG for another answer than
+ * `action`.
+ */
+int gen_test_run(int prog, const struct bench_header *header, uint32_t action,
+		 double *ret_ns) _must_check_;
 
 /* Nanoseconds of one random read-modify-write of a line out of `lines`, a power of two. */
 int gen_reference(struct gen *g, uint32_t lines, double *ret_ns) _must_check_;

@@ -52,27 +52,23 @@ static int poll_without_xdp(const char *name)
 	return ioctl(fd, SIOCETHTOOL, &request) ? -errno : 0;
 }
 
-int pair_new(struct pair *pair, unsigned int n)
+int pair_new(struct pair *pair)
 {
-	const char *const add[] = {
-		"ip",   "link",        "add",     pair->tx_name,       "type", "veth", "peer",
-		"name", pair->rx_name, "address", "02:00:00:00:00:02", NULL
-	};
-	const char *const tx_up[] = { "ip", "link", "set", pair->tx_name, "up", NULL };
-	const char *const rx_up[] = { "ip", "link", "set", pair->rx_name, "up", NULL };
-	int r;
+	const char *const add[] = { "ip",   "link", "add",  "name",  PAIR_TX,   "type",
+				    "veth", "peer", "name", PAIR_RX, "address", "02:00:00:00:00:02",
+				    NULL };
+	const char *const tx_up[] = { "ip", "link", "set", PAIR_TX, "up", NULL };
+	const char *const rx_up[] = { "ip", "link", "set", PAIR_RX, "up", NULL };
+	int r = pair_run(add) ?: pair_run(tx_up) ?: pair_run(rx_up);
 
-	snprintf(pair->tx_name, sizeof(pair->tx_name), "tx%u", n);
-	snprintf(pair->rx_name, sizeof(pair->rx_name), "rx%u", n);
-	r = pair_run(add) ?: pair_run(tx_up) ?: pair_run(rx_up);
 	if (r)
 		return r < 0 ? r : -EIO;
-	pair->tx = if_nametoindex(pair->tx_name);
-	pair->rx = if_nametoindex(pair->rx_name);
-	return poll_without_xdp(pair->rx_name);
+	pair->tx = if_nametoindex(PAIR_TX);
+	pair->rx = if_nametoindex(PAIR_RX);
+	return poll_without_xdp(PAIR_RX);
 }
 
-uint64_t pair_received(const struct pair *pair)
+uint64_t pair_received(void)
 {
 	_cleanup_fclose_ FILE *f = fopen("/proc/thread-self/net/dev", "r");
 	char line[512], name[32];
@@ -80,7 +76,7 @@ uint64_t pair_received(const struct pair *pair)
 
 	while (f && fgets(line, sizeof(line), f))
 		if (sscanf(line, " %31[^:]: %llu %llu", name, &bytes, &packets) == 3 &&
-		    !strcmp(name, pair->rx_name))
+		    !strcmp(name, PAIR_RX))
 			return packets;
 	return 0;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * veth pairs in a network namespace of the process's own. It has no name: whatever happens to the process,
+ * A veth pair in a network namespace of the process's own. It has no name: whatever happens to the process,
  * the kernel removes it and everything in it.
  */
 #pragma once
@@ -10,10 +10,11 @@
 #include "cleanup.h"
 
 struct pair {
-	char tx_name[16], rx_name[16];
 	unsigned int tx, rx; /* ifindex: frames redirected to tx arrive at rx */
 };
 
+#define PAIR_TX "tx0"
+#define PAIR_RX "rx0"
 #define PAIR_RX_MAC                    \
 	{                              \
 		0x02, 0, 0, 0, 0, 0x02 \
@@ -22,11 +23,11 @@ struct pair {
 /* Leaves the namespace of the caller; once. */
 int pair_enter_namespace(void) _must_check_;
 
-/* Pair number n, up, without addresses; rx polls (GRO) so that redirected frames arrive without XDP too. */
-int pair_new(struct pair *pair, unsigned int n) _must_check_;
+/* Up, without addresses; rx polls (GRO) so that redirected frames arrive without XDP too. */
+int pair_new(struct pair *pair) _must_check_;
 
 /* Frames that rx has taken in since it was made, dropped ones included. */
-uint64_t pair_received(const struct pair *pair);
+uint64_t pair_received(void);
 
 /* Runs a command and returns its exit status, or -errno. */
 int pair_run(const char *const argv[]) _must_check_;

@@ -5,10 +5,12 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <linux/if_link.h>
+#include <linux/bpf.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/utsname.h>
+
+#include <json-c/json.h>
 
 #include "pair.h"
 
@@ -21,7 +23,7 @@
 static const char *const objects[] = {
 	[XDP_FILTER_DENY] = "xdpfilt_alw_ip.o",
 	[XDP_FILTER_ALLOW] = "xdpfilt_dny_ip.o",
-	[XDP_FILTER_PORTS] = "xdpfilt_alw_udp.o",
+	[XDP_FILTER_PORT] = "xdpfilt_alw_udp.o",
 };
 
 static struct bpf_object *open_object(enum xdp_filter_mode mode)
@@ -34,7 +36,7 @@ static struct bpf_object *open_object(enum xdp_filter_mode mode)
 	return bpf_object__open_file(path, NULL);
 }
 
-static int fill(int map, uint64_t value, const uint32_t *addrs, size_t count)
+static int fill(int map, uint64_t value, const struct headers *members)
 {
 	int cpus = libbpf_num_possible_cpus();
 	_cleanup_free_ uint64_t *values = calloc((size_t)cpus, sizeof(*values));
@@ -43,12 +45,9 @@ static int fill(int map, uint64_t value, const uint32_t *addrs, size_t count)
 		return -ENOMEM;
 	for (int c = 0; c < cpus; c++)
 		values[c] = value;
-	for (size_t i = 0; i < count; i++) {
-		uint32_t key = htonl(addrs[i]);
-
-		if (bpf_map_update_elem(map, &key, values, 0))
+	for (uint32_t i = 0; i < members->count; i++)
+		if (bpf_map_update_elem(map, &members->at[i].src, values, 0))
 			return -errno;
-	}
 	return 0;
 }
 
@@ -65,8 +64,7 @@ static int fill_port(int map)
 	return bpf_map_update_elem(map, &key, values, 0) ? -errno : 0;
 }
 
-int xdp_filter_new(struct xdp_filter *x, enum xdp_filter_mode mode, const uint32_t *addrs,
-		   size_t count)
+int xdp_filter_new(struct xdp_filter *x, enum xdp_filter_mode mode, const struct headers *members)
 {
 	struct bpf_object *object = open_object(mode);
 	struct bpf_map *map, *addresses;
@@ -78,26 +76,21 @@ int xdp_filter_new(struct xdp_filter *x, enum xdp_filter_mode mode, const uint32
 	bpf_object__for_each_map(map, object)(void)
 		bpf_map__set_pin_path(map, NULL); /* the real one's pins are not ours */
 	addresses = bpf_object__find_map_by_name(object, "filter_ipv4");
-	if (addresses)
-		(void)bpf_map__set_max_entries(addresses, (uint32_t)count); /* not loaded yet */
+	if (addresses && members)
+		(void)bpf_map__set_max_entries(addresses, members->count); /* not loaded yet */
 	r = bpf_object__load(object);
 	if (r)
 		return r;
 	x->prog = bpf_program__fd(bpf_object__next_program(object, NULL));
-	if (mode == XDP_FILTER_PORTS)
+	if (mode == XDP_FILTER_PORT)
 		return fill_port(bpf_object__find_map_fd_by_name(object, "filter_ports"));
-	return fill(bpf_map__fd(addresses), XDPFILT_BY_SOURCE, addrs, count);
+	return members ? fill(bpf_map__fd(addresses), XDPFILT_BY_SOURCE, members) : -EINVAL;
 }
 
 void xdp_filter_done(struct xdp_filter *x)
 {
 	bpf_object__close(x->object);
 	*x = (struct xdp_filter){};
-}
-
-int xdp_filter_attach(struct xdp_filter *x, unsigned int ifindex)
-{
-	return bpf_xdp_attach((int)ifindex, x->prog, XDP_FLAGS_DRV_MODE, NULL);
 }
 
 uint64_t xdp_filter_dropped(const struct xdp_filter *x)
@@ -118,38 +111,24 @@ uint64_t xdp_filter_dropped(const struct xdp_filter *x)
 	return sum;
 }
 
-static int write_nft(FILE *f, const struct nft_set *set, const uint32_t *addrs, size_t count)
+static int command_run(struct json_object *words)
 {
-	fprintf(f, "table netdev %s {\n set s { type ipv4_addr; %s elements = {", set->dev,
-		set->intervals ? "flags interval;" : "");
+	size_t count = json_object_array_length(words);
+	_cleanup_free_ const char **argv = calloc(count + 1, sizeof(*argv));
+
+	if (!argv)
+		return -ENOMEM;
 	for (size_t i = 0; i < count; i++)
-		fprintf(f, "%s%u.%u.%u.%u", i ? ",\n" : "", addrs[i] >> 24, addrs[i] >> 16 & 255,
-			addrs[i] >> 8 & 255, addrs[i] & 255);
-	fprintf(f, "} }\n chain c { type filter hook ingress device \"%s\" priority 0;\n",
-		set->dev);
-	fprintf(f, "ip saddr @s drop\n drop\n }\n}\n");
-	return fflush(f) ? -EIO : 0;
+		argv[i] = json_object_get_string(json_object_array_get_idx(words, i));
+	return count ? pair_run(argv) : -EINVAL;
 }
 
-int nft_set_new(const struct nft_set *set, const uint32_t *addrs, size_t count)
+int commands_run(struct json_object *commands)
 {
-	char path[] = "/tmp/penstock-bench.XXXXXX";
-	const char *const argv[] = { "nft", "-f", path, NULL };
-	int fd = mkstemp(path), r;
-	FILE *f;
+	size_t count = commands ? json_object_array_length(commands) : 0;
+	int r = 0;
 
-	if (fd < 0)
-		return -errno;
-	f = fdopen(fd, "w");
-	if (!f) {
-		(void)close(fd);
-		(void)unlink(path);
-		return -ENOMEM;
-	}
-	r = write_nft(f, set, addrs, count);
-	(void)fclose(f); /* flushed */
-	if (!r)
-		r = pair_run(argv);
-	(void)unlink(path);
-	return r > 0 ? -EIO : r;
+	for (size_t i = 0; i < count && !r; i++)
+		r = command_run(json_object_array_get_idx(commands, i));
+	return r;
 }

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What people use instead, in the distribution's build: xdp-filter from xdp-tools, whose objects are loaded
- * without libxdp's dispatcher (this kernel refuses freplace), and nftables' sets at netdev ingress.
+ * without libxdp's dispatcher (some kernels refuse freplace), and whatever is set up by commands.
  */
 #pragma once
 
-#include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 #include "cleanup.h"
+#include "headers.h"
 
 struct bpf_object;
+struct json_object;
 
 struct xdp_filter {
 	struct bpf_object *object;
@@ -21,20 +21,14 @@ struct xdp_filter {
 enum xdp_filter_mode {
 	XDP_FILTER_DENY,  /* the listed are dropped, the rest passes */
 	XDP_FILTER_ALLOW, /* the listed pass, the rest is dropped */
-	XDP_FILTER_PORTS, /* one UDP port is dropped, no addresses */
+	XDP_FILTER_PORT,  /* UDP to port 53 is dropped, no addresses */
 };
 
-/* -ENOENT when xdp-tools is not installed. addrs in host order. */
-int xdp_filter_new(struct xdp_filter *x, enum xdp_filter_mode mode, const uint32_t *addrs,
-		   size_t count) _must_check_;
+/* With the sources of a list. -ENOENT when xdp-tools is not installed; release it in every case. */
+int xdp_filter_new(struct xdp_filter *x, enum xdp_filter_mode mode,
+		   const struct headers *members) _must_check_;
 void xdp_filter_done(struct xdp_filter *x);
-int xdp_filter_attach(struct xdp_filter *x, unsigned int ifindex) _must_check_;
 uint64_t xdp_filter_dropped(const struct xdp_filter *x);
 
-/* A set of addresses, as a hash or of intervals; what it does not hold is dropped by a second rule. */
-struct nft_set {
-	const char *dev;
-	bool intervals;
-};
-
-int nft_set_new(const struct nft_set *set, const uint32_t *addrs, size_t count) _must_check_;
+/* Runs them one after the other until one fails: its exit status, or -errno. NULL: none. */
+int commands_run(struct json_object *commands) _must_check_;

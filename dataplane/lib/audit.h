@@ -5,8 +5,8 @@
  */
 #pragma once
 
-#include "classify.h"
 #include "count.h"
+#include "settle.h"
 
 static __always_inline __u32 bit_count(__u64 bits)
 {
@@ -18,7 +18,7 @@ static __always_inline __u32 bit_count(__u64 bits)
 
 /*
  * Counts the rules, and returns how many were too many. Every turn takes the lowest hit of a word or goes
- * on to the next. A global function for the sake of the verifier, see classify().
+ * on to the next. A global function for the sake of the verifier, see decision 0003.
  */
 __noinline int count_audit(struct key *k, __u64 packets, __u64 bytes)
 {
@@ -29,6 +29,7 @@ __noinline int count_audit(struct key *k, __u64 packets, __u64 bytes)
 		return 0;
 	for (int turn = 0; turn < DP_AUDIT_MAX + DP_VECTOR_WORDS; turn++) {
 		const struct dp_rule *record;
+		__u32 rule;
 		__u64 hits;
 
 		w = forget(k, w);
@@ -43,11 +44,12 @@ __noinline int count_audit(struct key *k, __u64 packets, __u64 bytes)
 			continue;
 		}
 		k->audit_hits[w] = hits & (hits - 1);
-		record = rule_record(&v, w * 64 + first_bit(hits));
+		rule = forget(k, slot_rule(&v, w * 64 + first_bit(hits)));
+		record = rule_record(&v, rule);
 		if (dry_run)
-			explain.audit[counted % DP_AUDIT_MAX] = w * 64 + first_bit(hits);
+			explain.audit[counted % DP_AUDIT_MAX] = rule;
 		else if (record)
-			add_rule(record->counter, packets, bytes);
+			add_rule(k, record->counter, packets, bytes);
 		counted++;
 	}
 	if (dry_run)

@@ -28,6 +28,27 @@ static __always_inline struct dp_line *far_line(__u32 bank_index, __u32 n)
 	return &page->line[i % DP_PAGE_LINES];
 }
 
+/* A line that is never anywhere but near. */
+static __always_inline const struct dp_line *near_line(const struct dp_near *lines, __u32 n)
+{
+	return &lines->line[n % DP_NEAR_LINES];
+}
+
+/* The page that line n is in, for tables that never leave one; NULL only when an image lacks it. */
+static __always_inline const struct dp_page *bank_page(const struct dp_near *lines,
+						       __u32 bank_index, __u32 n)
+{
+	__u64 i = n;
+
+	if (unlikely(n >= DP_NEAR_LINES)) {
+		const struct dp_line *line = far_line(bank_index, n & ~(DP_PAGE_LINES - 1u));
+
+		return (const void *)line;
+	}
+	asm volatile("" : "+r"(i)); /* likewise */
+	return (const void *)&lines->line[i % DP_NEAR_LINES & ~(DP_PAGE_LINES - 1u)];
+}
+
 /* Line n of a bank; NULL only when an image names a line it does not have. */
 static __always_inline struct dp_line *bank_line(struct dp_near *lines, __u32 bank_index, __u32 n)
 {
@@ -54,7 +75,7 @@ static __always_inline __u32 device_zone(const struct pkt *pkt)
 /* A chain by its line. All chains are near: there are 256 zones. */
 static __always_inline const struct dp_chain *bank_chain(const struct dp_near *lines, __u32 n)
 {
-	return (const void *)&lines->line[n % DP_NEAR_LINES & ~1u];
+	return (const void *)&lines->line[n % DP_NEAR_LINES & ~(DP_CHAIN_LINES - 1)];
 }
 
 static __always_inline int select_chain(struct pkt *pkt, enum dp_dir dir)
@@ -77,8 +98,16 @@ static __always_inline int select_chain(struct pkt *pkt, enum dp_dir dir)
 	}
 	pkt->key->chain = DP_CHAIN_LINE(zone, dir);
 	chain = bank_chain(lines, pkt->key->chain);
-	if (!(chain->flags & DP_CHAIN_PRESENT))
+	pkt->key->dir = dir;
+	pkt->key->ifindex = pkt->ifindex;
+	/* Where nothing is judged, a first fragment still shows whose flow it is. */
+	pkt->key->first_only =
+		!(chain->flags & DP_CHAIN_PRESENT) || chain->flags & DP_CHAIN_FIRST_ONLY;
+	if (!(chain->flags & (DP_CHAIN_PRESENT | DP_CHAIN_TRACKS)))
 		return DP_REASON_NO_CHAIN;
+	pkt->unjudged = !(chain->flags & DP_CHAIN_PRESENT);
+	pkt->key->tracks = !!(chain->flags & DP_CHAIN_TRACKS);
+	pkt->key->stateful = pkt->key->tracks | chain->state;
 	pkt->chain_counter = chain->counter;
 	return 0;
 }

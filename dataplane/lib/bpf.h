@@ -24,6 +24,11 @@ static __always_inline __be16 be16(__u16 host)
 	return (dp_force __be16)bpf_htons(host);
 }
 
+static __always_inline __be32 be32(__u32 host)
+{
+	return (dp_force __be32)bpf_htonl(host);
+}
+
 static __always_inline __u16 host16(__be16 wire)
 {
 	return bpf_ntohs((dp_force __u16)wire);

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Which rule decides: for each dimension of the packet its class, for each class the vector of rules
- * that its value satisfies, and of the AND of the vectors the first rule. The scheme is the bit vectors
- * of Lakshman and Stiliadis (SIGCOMM 1998) over direct tables, so the cost does not depend on how large
- * a set is.
+ * Which rules match: for each dimension of the packet its class, for each class the vector of rules
+ * that its value satisfies, and of those the AND. The scheme is the bit vectors of Lakshman and Stiliadis
+ * (SIGCOMM 1998) over direct tables, so the cost does not depend on how large a set is. Chains of many rules
+ * keep most of them in trees (cuts.h).
  */
 #pragma once
 
 #include <linux/in.h>
 
 #include "bits.h"
+#include "cuts.h"
+#include "sets.h"
 #include "trie.h"
 
 /* The class of a value by its direct table, 32 16-bit classes a line. */
@@ -60,18 +62,64 @@ static __always_inline void direct(const struct view *v, struct candidates *c, e
 		narrow(v, c, dim, direct_class(v, v->chain->table[dim], value));
 }
 
-static __always_inline void address4(const struct view *v, struct candidates *c, enum dp_dim dim,
-				     __be32 addr)
+/* Takes the rules of a vector out of the candidates. */
+static __always_inline void without(const struct view *v, struct candidates *c, __u32 line)
 {
-	if (asks(v, dim))
-		narrow(v, c, dim, trie_class4(v, v->chain->table[dim], host32(addr)));
+	const struct dp_vector *vector = (const void *)view_line(v, line);
+
+	if (!vector)
+		return;
+#pragma clang loop unroll(full)
+	for (int w = 0; w < DP_VECTOR_WORDS; w++)
+		c->word[w] &= ~vector->word[w];
 }
 
-static __always_inline void address6(const struct view *v, struct candidates *c, enum dp_dim dim,
-				     const __be32 *addr)
+#define BARRED_DIMS (DP_DIM_SPORT - DP_DIM_SRC4)
+
+/*
+ * Keeps the candidates that an address admits by its class or by the run-time sets it is in. A global function:
+ * see decision 0003.
+ */
+__noinline int narrow_by_sets(struct key *k, __u32 dim, __u32 class)
 {
-	if (asks(v, dim))
-		narrow(v, c, dim, trie_class6(v, v->chain->table[dim], addr));
+	const struct dp_vector *vector;
+	struct view v = {};
+	__u32 barred;
+
+	if (!k || dim >= DP_DIM_COUNT || !view_of(k, &v))
+		return 0;
+	if (dry_run) {
+		explain.dims |= 1u << dim;
+		explain.class[dim] = class;
+	}
+	vector = (const void *)view_line(&v, forget(k, v.chain->vector[dim] + class));
+	if (!vector)
+		return 0;
+	barred = v.chain->barred[(dim - DP_DIM_SRC4) % BARRED_DIMS];
+	if (barred)
+		without(&v, &k->set_in, forget(k, barred + class));
+	for (int w = 0; w < DP_VECTOR_WORDS; w++)
+		k->candidates.word[w] &=
+			(vector->word[w] | k->set_in.word[w]) & ~k->set_out.word[w];
+	return 0;
+}
+
+static __always_inline void address(const struct view *v, struct key *k, enum dp_dim dim,
+				    __u32 first, enum dp_chain_flag sets)
+{
+	const __u32 *addr = &k->word[first];
+	__u32 class;
+
+	if (!asks(v, dim))
+		return;
+	if (dim == DP_DIM_SRC4 || dim == DP_DIM_DST4)
+		class = trie_class4(v, v->chain->table[dim], addr[0]);
+	else
+		class = trie_class6(v, v->chain->table[dim], addr);
+	if (unlikely(v->chain->flags & sets) && sets_look(k, first))
+		narrow_by_sets(k, dim, class);
+	else
+		narrow(v, &k->candidates, dim, class);
 }
 
 static __always_inline __u32 proto_index(const struct key *k)
@@ -79,16 +127,16 @@ static __always_inline __u32 proto_index(const struct key *k)
 	return k->family == PKT_NOT_IP ? DP_PROTO_NOT_IP : DP_PROTO_INDEX(k->family, k->proto);
 }
 
-static __always_inline void match(const struct view *v, const struct key *k, struct candidates *c)
+static __always_inline void match(const struct view *v, struct key *k, struct candidates *c)
 {
 	direct(v, c, DP_DIM_PROTO, proto_index(k));
 	direct(v, c, DP_DIM_VLAN, k->vlan);
 	if (k->family == PKT_IPV4) {
-		address4(v, c, DP_DIM_SRC4, k->src[0]);
-		address4(v, c, DP_DIM_DST4, k->dst[0]);
+		address(v, k, DP_DIM_SRC4, DP_CUT_WORD_SRC, DP_CHAIN_SETS_FROM);
+		address(v, k, DP_DIM_DST4, DP_CUT_WORD_DST, DP_CHAIN_SETS_TO);
 	} else if (k->family == PKT_IPV6) {
-		address6(v, c, DP_DIM_SRC6, k->src);
-		address6(v, c, DP_DIM_DST6, k->dst);
+		address(v, k, DP_DIM_SRC6, DP_CUT_WORD_SRC, DP_CHAIN_SETS_FROM);
+		address(v, k, DP_DIM_DST6, DP_CUT_WORD_DST, DP_CHAIN_SETS_TO);
 	}
 	if (k->has_ports) {
 		direct(v, c, DP_DIM_SPORT, k->sport);
@@ -103,53 +151,10 @@ static __always_inline void match(const struct view *v, const struct key *k, str
 	}
 }
 
-static __always_inline const struct dp_rule *rule_record(const struct view *v, __u32 rule)
-{
-	const struct dp_line *line = view_line(v, v->chain->rules + rule / DP_RULES_PER_LINE);
-
-	return line ? &((const struct dp_rule *)line)[rule % DP_RULES_PER_LINE] : NULL;
-}
-
-/* All ones when x is 0, else 0; without a branch, see node_entry(). */
-static __always_inline __u64 none(__u64 x)
-{
-	x |= -x;
-	asm volatile("" : "+r"(x));
-	return (x >> 63) - 1;
-}
-
-/* Takes the audit rules out of the candidates, and notes those that come before the first other one. */
-static __always_inline void set_audit_aside(const struct view *v, struct key *k,
-					    struct candidates *c)
-{
-	const struct dp_vector *audit = (const void *)view_line(v, v->chain->audit);
-	__u64 undecided = ~0ull, any = 0;
-
-	if (!audit)
-		return;
-#pragma clang loop unroll(full)
-	for (int w = 0; w < DP_VECTOR_WORDS; w++) {
-		__u64 others = c->word[w] & ~audit->word[w];
-		/* Bits below the lowest of the others: all of them when there is none. */
-		__u64 hits = c->word[w] & audit->word[w] & (others ^ (others - 1)) & undecided;
-
-		c->word[w] = others;
-		undecided &= none(others);
-		k->audit_hits[w] = hits;
-		any |= hits;
-	}
-	k->has_audits = !!any;
-}
-
-/*
- * The deciding rule's reason. 1. The first enforcing rule that matches. 2. Neighbour discovery passes
- * unless a rule says otherwise. 3. The chain's default.
- */
-static __always_inline enum dp_reason decide(const struct view *v, struct key *k)
+/* Leaves in the key the slots of the vectors and the rule of the trees that match. */
+static __always_inline void classify(const struct view *v, struct key *k)
 {
 	struct candidates *c = &k->candidates;
-	const struct dp_rule *record;
-	__u32 w = 0;
 
 	*c = (struct candidates){};
 	c->word[0] = v->chain->words ? ~0ull : 0;
@@ -157,28 +162,13 @@ static __always_inline enum dp_reason decide(const struct view *v, struct key *k
 #pragma clang loop unroll(full)
 		for (int i = 1; i < DP_VECTOR_WORDS; i++)
 			c->word[i] = ~0ull;
-	match(v, k, c);
-	if (v->chain->audit)
-		set_audit_aside(v, k, c);
-	while (w < DP_VECTOR_WORDS && !c->word[w])
-		w++;
-	if (w < DP_VECTOR_WORDS) {
-		k->rule = w * 64 + first_bit(c->word[w]);
-		record = rule_record(v, k->rule); /* 1. */
-		if (!record)
-			return DP_REASON_NO_BANK;
-		k->rule_counter = record->counter;
-		return record->reason;
+	if (v->chain->words)
+		match(v, k, c);
+	if (unlikely(v->chain->flags & DP_CHAIN_CUTS))
+		cut_rule(k);
+	if (dry_run) {
+		__builtin_memcpy(explain.matches, c->word, sizeof(explain.matches));
+		explain.cut_rule = k->cut_rule;
+		explain.judged = 1;
 	}
-	if (k->nd)
-		return DP_REASON_ND;                 /* 2. */
-	k->rule_counter = v->chain->default_counter; /* 3. */
-	return v->chain->default_reason;
-}
-
-static __always_inline enum dp_reason classify(struct key *k)
-{
-	struct view v = {};
-
-	return view_of(k, &v) ? decide(&v, k) : DP_REASON_NO_BANK;
 }

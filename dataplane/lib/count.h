@@ -6,14 +6,13 @@
  */
 #pragma once
 
-#include "maps.h"
-#include "pkt.h"
+#include "clock.h"
 
 /* Bytes on the wire: each segment repeats the headers, and a tag in metadata is sent with each. */
 static __always_inline __u64 wire_bytes(const struct pkt *pkt)
 {
-	return pkt->len + pkt->stripped +
-	       (__u64)(pkt->packets - 1) * (pkt->headers + pkt->stripped);
+	return pkt->key->len + pkt->stripped +
+	       (__u64)(pkt->packets - 1) * (pkt->key->headers + pkt->stripped);
 }
 
 static __always_inline void add(struct dp_count *count, __u64 packets, __u64 bytes)
@@ -22,16 +21,23 @@ static __always_inline void add(struct dp_count *count, __u64 packets, __u64 byt
 	count->bytes += bytes;
 }
 
-static __always_inline void add_rule(__u32 slot, __u64 packets, __u64 bytes)
+static __always_inline void add_rule(struct key *k, __u32 slot, __u64 packets, __u64 bytes)
 {
 	__u32 block = slot / DP_RULE_BLOCK;
 	struct dp_rule_block *counts;
+	struct dp_rule_count *count;
 
 	if (dry_run || !slot)
 		return;
 	counts = bpf_map_lookup_elem(&rule_counters, &block);
-	if (counts)
-		add(&counts->count[slot % DP_RULE_BLOCK], packets, bytes);
+	if (!counts)
+		return;
+	count = &counts->count[slot % DP_RULE_BLOCK];
+	count->packets += packets;
+	count->bytes += bytes;
+	count->last_ns = now_ns(k);
+	if (unlikely(!count->first_ns))
+		count->first_ns = count->last_ns;
 }
 
 static __always_inline void count_chain(const struct pkt *pkt, enum dp_reason reason)
@@ -50,6 +56,18 @@ static __always_inline void count_chain(const struct pkt *pkt, enum dp_reason re
 	asm volatile("" : "+r"(i));
 	if (i < DP_REASON_MAX)
 		add(&counts->reason[i], pkt->packets, wire_bytes(pkt));
+}
+
+static __always_inline void count_state(enum dp_state_counter counter)
+{
+	struct dp_state_counters *counts;
+	__u32 zero = 0;
+
+	if (dry_run)
+		return;
+	counts = bpf_map_lookup_elem(&state_counters, &zero);
+	if (counts)
+		counts->count[counter]++;
 }
 
 static __always_inline void count_audit_truncated(const struct pkt *pkt, __u32 matches)

@@ -20,7 +20,7 @@ static __always_inline void pkt_from_skb(struct pkt *pkt, struct __sk_buff *skb)
 	pkt->data = (void *)(long)skb->data;
 	pkt->end = (void *)(long)skb->data_end;
 	pkt->ifindex = skb->ifindex;
-	pkt->len = skb->len;
+	pkt->len = pkt->key->len = skb->len;
 	pkt->packets = forget(pkt->key, skb->gso_segs > 1 ? skb->gso_segs : 1);
 	pkt->segment = skb->gso_size;
 	pkt->stripped = forget(pkt->key, skb->vlan_present ? DP_TAG_BYTES : 0);
@@ -47,17 +47,34 @@ static __always_inline int parse_skb(struct pkt *pkt, struct __sk_buff *skb)
 	return r;
 }
 
+static __always_inline long tc_load(void *ctx, __u32 off, void *to, __u32 bytes)
+{
+	return bpf_skb_load_bytes(ctx, off, to, bytes);
+}
+
+static __always_inline void tc_linear(void *ctx, void **ret_data, void **ret_end)
+{
+	struct __sk_buff *skb = ctx;
+
+	asm volatile("" ::: "memory"); /* not what was read before */
+	*ret_data = (void *)(long)skb->data;
+	*ret_end = (void *)(long)skb->data_end;
+}
+
 static __always_inline int tc_judge(struct __sk_buff *skb, enum dp_hook hook, enum dp_dir dir)
 {
+	const struct reader reader = { .ctx = skb, .load = tc_load, .linear = tc_linear };
 	struct pkt pkt = {};
 	int r;
 
 	if (!pkt_init(&pkt, hook))
 		return TC_ACT_SHOT;
+	if (hook == DP_HOOK_TC_EGRESS && skb->sk)
+		pkt.key->local = 1;
 	pkt_from_skb(&pkt, skb);
 	r = select_chain(&pkt, dir);
 	if (!r)
 		r = parse_skb(&pkt, skb);
 	/* Pass on to whoever comes next: another program, another filter, the stack. */
-	return judge(&pkt, r) == DP_PASS ? TC_ACT_UNSPEC : TC_ACT_SHOT;
+	return process(&pkt, r, &reader) == DP_PASS ? TC_ACT_UNSPEC : TC_ACT_SHOT;
 }

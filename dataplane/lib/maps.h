@@ -65,6 +65,53 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct dp_filter);
+} set_filter SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__array(values, struct dp_bank_map);
+} set_table SEC(".maps");
+
+/* max_entries is set before the load, to a power of two. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, DP_FLOW_SLOTS);
+	__type(key, __u32);
+	__type(value, struct dp_flow);
+} flows SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, DP_PENDING_SLOTS);
+	__type(key, __u32);
+	__type(value, struct dp_flow);
+} pending SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, DP_FRAGMENT_SLOTS);
+	__type(key, __u32);
+	__type(value, struct dp_fragment);
+} fragments SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct dp_state_counters);
+} state_counters SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct dp_meta);
@@ -80,5 +127,8 @@ struct {
 
 /* Set for the second load that `explain` runs: the verifier then removes every write to a shared map. */
 const volatile __u8 dry_run = 0;
+
+/* Slots of `flows`, minus one. */
+const volatile __u32 flow_mask = DP_FLOW_SLOTS - 1;
 
 struct dp_explain explain = {};

@@ -3,14 +3,18 @@
 #pragma once
 
 #include <linux/in.h>
+#include <linux/in6.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 
 #include "parse_l4.h"
 
 #define DP_IPV4_OPTIONS_MAX 40     /* bytes: a header has at most 60 */
-#define DP_IPV4_FRAGMENT    0x3fff /* more-fragments and the offset */
-#define DP_IPV6_FRAGMENT    0xfff9 /* the offset and more-fragments; two reserved bits between */
+#define DP_IPV4_MORE        0x2000 /* of the fragment word: more fragments follow */
+#define DP_IPV4_OFFSET      0x1fff /* in units of 8 bytes */
+#define DP_IPV6_MORE        0x0001
+#define DP_IPV6_OFFSET      0xfff8 /* in bytes */
+#define DP_DATAGRAM_MAX     65535
 
 enum ipv4_option {
 	IPV4_OPTION_END = 0,
@@ -63,15 +67,57 @@ static __always_inline int datagram_end(const struct pkt *pkt, struct cursor *c,
 	return c->limit > pkt->len ? -DP_REASON_TRUNCATED : 0;
 }
 
+/* A piece of a datagram, whose payload begins at the cursor: noted where the chain follows fragments. */
+static __always_inline int note_fragment(struct pkt *pkt, const struct cursor *c, __u32 at,
+					 __u32 id)
+{
+	struct key *k = pkt->key;
+
+	if (!k->first_only)
+		return -DP_REASON_FRAGMENT;
+	if (k->family == PKT_IPV4) /* the table of datagrams compares whole addresses */
+		for (int i = 1; i < 4; i++)
+			k->word[DP_CUT_WORD_SRC + i] = k->word[DP_CUT_WORD_DST + i] = 0;
+	k->fragmented = 1;
+	k->fragment = at ? PKT_LATER : PKT_FIRST;
+	k->fragment_id = id;
+	k->fragment_at = at;
+	k->fragment_end = at + c->limit - c->off;
+	return c->off > c->limit || k->fragment_end > DP_DATAGRAM_MAX ? -DP_REASON_FRAGMENT : 0;
+}
+
+/*
+ * What follows the network header. A first fragment that lacks some of the transport header is one that
+ * hides it (RFC 1858), and neighbour discovery is never cut (RFC 6980).
+ */
+static __always_inline int parse_payload(struct pkt *pkt, struct cursor *c)
+{
+	int r;
+
+	if (pkt->key->fragment == PKT_LATER)
+		return 0;
+	pkt->key->l4 = c->off;
+	pkt->key->end = c->limit;
+	r = parse_l4(pkt, c);
+	if (unlikely(pkt->key->fragmented && pkt->key->nd))
+		return -DP_REASON_FRAGMENT;
+	if (likely(pkt->key->fragment == PKT_WHOLE))
+		return r;
+	if (r == -DP_REASON_TRUNCATED || r == -DP_REASON_BAD_TCP || r == -DP_REASON_BAD_UDP)
+		return -DP_REASON_TINY_FRAGMENT;
+	return r;
+}
+
 static __always_inline int parse_ipv4(struct pkt *pkt, struct cursor *c)
 {
 	__u32 start = c->off, header;
 	const struct iphdr *ip = take(pkt, c, sizeof(*ip));
-	__u16 fragment;
+	__u16 fragment, id;
 	int r;
 
 	if (!ip)
 		return short_of(pkt, c, sizeof(*ip));
+	pkt->key->l3 = start;
 	header = ip->ihl * 4u;
 	r = datagram_end(pkt, c, start, host16(ip->tot_len));
 	if (ip->version != 4 || header < sizeof(*ip))
@@ -83,15 +129,21 @@ static __always_inline int parse_ipv4(struct pkt *pkt, struct cursor *c)
 	pkt->key->family = PKT_IPV4;
 	pkt->key->proto = ip->protocol;
 	pkt->hop_limit = ip->ttl;
-	pkt->key->src[0] = ip->saddr;
-	pkt->key->dst[0] = ip->daddr;
-	fragment = host16(ip->frag_off) & DP_IPV4_FRAGMENT;
+	pkt->key->word[DP_CUT_WORD_SRC] = host32(ip->saddr);
+	pkt->key->word[DP_CUT_WORD_DST] = host32(ip->daddr);
+	fragment = host16(ip->frag_off) & (DP_IPV4_MORE | DP_IPV4_OFFSET);
+	id = host16(ip->id);
 	if (header > sizeof(*ip)) {
 		r = parse_ipv4_options(pkt, c, header - sizeof(*ip));
 		if (r)
 			return r;
 	}
-	return fragment ? -DP_REASON_FRAGMENT : parse_l4(pkt, c);
+	if (unlikely(fragment)) {
+		r = note_fragment(pkt, c, (fragment & DP_IPV4_OFFSET) * 8, id);
+		if (r)
+			return r;
+	}
+	return parse_payload(pkt, c);
 }
 
 struct ext_header {
@@ -137,8 +189,8 @@ static __always_inline enum ext_kind ext_kind(__u8 next)
  * One extension header; *next becomes the one behind it. Refused: a routing header that still asks for
  * a hop (RFC 5095) or is of the deprecated type 0, a header that ends behind the datagram.
  */
-static __always_inline int parse_ext_header(const struct pkt *pkt, struct cursor *c,
-					    enum ext_kind kind, __u8 *next)
+static __always_inline int parse_ext_header(struct pkt *pkt, struct cursor *c, enum ext_kind kind,
+					    __u8 *next)
 {
 	__u32 start = c->off, bytes;
 	const struct ext_header *ext = take(pkt, c, sizeof(*ext));
@@ -147,17 +199,24 @@ static __always_inline int parse_ext_header(const struct pkt *pkt, struct cursor
 		return short_of(pkt, c, sizeof(*ext));
 	if (kind == EXT_ROUTING && (!ext->type || ext->segments_left))
 		return -DP_REASON_SOURCE_ROUTE;
+	*next = ext->next;
 	if (kind == EXT_FRAGMENT) {
 		const struct fragment_header *fragment = (const void *)ext;
+		__u16 word = host16(fragment->offset);
 
-		if (host16(fragment->offset) & DP_IPV6_FRAGMENT)
-			return -DP_REASON_FRAGMENT;
-		bytes = sizeof(*fragment); /* atomic (RFC 6946): a whole datagram */
+		/* Neither an offset nor more to come: atomic (RFC 6946), a whole datagram. */
+		bytes = sizeof(*fragment);
+		pkt->key->fragmented = 1;
+		if (word & (DP_IPV6_OFFSET | DP_IPV6_MORE)) {
+			int r = note_fragment(pkt, c, word & DP_IPV6_OFFSET, host32(fragment->id));
+
+			if (r)
+				return r;
+		}
 	} else {
 		bytes = kind == EXT_AUTH ? (ext->len + 2u) * 4 : (ext->len + 1u) * 8;
 	}
 	c->off = forget(pkt->key, start + bytes);
-	*next = ext->next;
 	return c->off > c->limit ? -DP_REASON_BAD_EXT_HEADER : 0;
 }
 
@@ -182,9 +241,19 @@ static __always_inline int parse_ext_headers(struct pkt *pkt, struct cursor *c, 
 		r = parse_ext_header(pkt, c, kind, &next);
 		if (r)
 			return r;
+		if (pkt->key->fragment == PKT_LATER) {
+			pkt->key->proto = next;
+			return 0;
+		}
 	}
 	pkt->key->proto = next;
 	return ext_kind(next) == EXT_NONE ? 0 : -DP_REASON_TOO_MANY_HEADERS;
+}
+
+static __always_inline void copy_addr(__u32 *to, const struct in6_addr *from)
+{
+	for (int i = 0; i < 4; i++)
+		to[i] = host32(from->s6_addr32[i]);
 }
 
 static __always_inline int parse_ipv6(struct pkt *pkt, struct cursor *c)
@@ -196,6 +265,7 @@ static __always_inline int parse_ipv6(struct pkt *pkt, struct cursor *c)
 
 	if (!ip)
 		return short_of(pkt, c, sizeof(*ip));
+	pkt->key->l3 = start;
 	if (ip->version != 6)
 		return -DP_REASON_BAD_IPV6;
 	payload = host16(ip->payload_len);
@@ -208,8 +278,8 @@ static __always_inline int parse_ipv6(struct pkt *pkt, struct cursor *c)
 		return r;
 	pkt->key->family = PKT_IPV6;
 	pkt->hop_limit = ip->hop_limit;
-	__builtin_memcpy(pkt->key->src, &ip->saddr, sizeof(pkt->key->src));
-	__builtin_memcpy(pkt->key->dst, &ip->daddr, sizeof(pkt->key->dst));
+	copy_addr(&pkt->key->word[DP_CUT_WORD_SRC], &ip->saddr);
+	copy_addr(&pkt->key->word[DP_CUT_WORD_DST], &ip->daddr);
 	r = parse_ext_headers(pkt, c, next);
-	return r ? r : parse_l4(pkt, c);
+	return r ? r : parse_payload(pkt, c);
 }

@@ -13,10 +13,12 @@
 #define DP_TCP_FLAGS_AT 13
 #define DP_ND_HOP_LIMIT 255 /* RFC 4861: what was routed is not from the link */
 
-/* The first four bytes of ICMP and ICMPv6 alike. */
+/* ICMP and ICMPv6 alike; the last four are an echo's. */
 struct icmp_head {
 	__u8 type, code;
 	__be16 checksum;
+	__be16 echo;
+	__be16 sequence;
 };
 
 static __always_inline int parse_tcp(struct pkt *pkt, struct cursor *c)
@@ -33,7 +35,11 @@ static __always_inline int parse_tcp(struct pkt *pkt, struct cursor *c)
 	pkt->key->dport = host16(tcp->dest);
 	pkt->key->has_ports = 1;
 	pkt->key->flags = ((const __u8 *)tcp)[DP_TCP_FLAGS_AT];
-	pkt->headers = start + header;
+	if (unlikely(pkt->key->stateful)) {
+		pkt->key->seq = host32(tcp->seq);
+		pkt->key->ack = host32(tcp->ack_seq);
+	}
+	pkt->key->headers = start + header;
 	return 0;
 }
 
@@ -46,12 +52,14 @@ static __always_inline int parse_udp(struct pkt *pkt, struct cursor *c)
 	if (!udp)
 		return short_of(pkt, c, sizeof(*udp));
 	len = host16(udp->len);
-	if (len < sizeof(*udp) || start + len > c->limit)
+	if (len < sizeof(*udp) || start + sizeof(*udp) > c->limit)
+		return -DP_REASON_BAD_UDP;
+	if (start + len > c->limit && pkt->key->fragment == PKT_WHOLE)
 		return -DP_REASON_BAD_UDP;
 	pkt->key->sport = host16(udp->source);
 	pkt->key->dport = host16(udp->dest);
 	pkt->key->has_ports = 1;
-	pkt->headers = c->off;
+	pkt->key->headers = c->off;
 	return 0;
 }
 
@@ -81,6 +89,7 @@ static __always_inline int parse_icmp(struct pkt *pkt, struct cursor *c)
 		return short_of(pkt, c, sizeof(*icmp));
 	pkt->key->icmp = icmp->type << 8 | icmp->code;
 	pkt->key->has_icmp = 1;
+	pkt->key->echo = host16(icmp->echo);
 	return 0;
 }
 

@@ -23,12 +23,25 @@ static __always_inline void say(const struct pkt *pkt, enum dp_reason reason)
 	explain.generation = header ? header->generation : 0;
 	explain.packets = pkt->packets;
 	explain.bytes = wire_bytes(pkt);
+	explain.family = pkt->key->family;
+	explain.proto = pkt->key->proto;
+	explain.flags = pkt->key->flags;
+	__builtin_memcpy(explain.addr, pkt->key->word, sizeof(explain.addr));
+	explain.sport = pkt->key->sport;
+	explain.dport = pkt->key->dport;
+	explain.icmp = pkt->key->icmp;
+	explain.vlan = pkt->key->vlan;
+	explain.l3 = pkt->key->l3;
+	explain.l4 = pkt->key->l4;
+	explain.fragment = pkt->key->fragment;
+	explain.has_ports = pkt->key->has_ports;
+	explain.has_icmp = pkt->key->has_icmp;
 }
 
 static __always_inline enum dp_verdict verdict(struct pkt *pkt, enum dp_reason reason)
 {
 	audit(pkt);
-	add_rule(pkt->key->rule_counter, pkt->packets, wire_bytes(pkt));
+	add_rule(pkt->key, pkt->key->rule_counter, pkt->packets, wire_bytes(pkt));
 	count_chain(pkt, reason);
 	if (dry_run)
 		say(pkt, reason);

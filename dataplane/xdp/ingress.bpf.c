@@ -5,6 +5,7 @@
 SEC("xdp.frags")
 int xdp_ingress(struct xdp_md *ctx)
 {
+	const struct reader reader = { .ctx = ctx, .load = xdp_load, .linear = xdp_linear };
 	struct pkt pkt = {};
 	int r;
 
@@ -14,5 +15,5 @@ int xdp_ingress(struct xdp_md *ctx)
 	r = select_chain(&pkt, DP_INGRESS);
 	if (!r)
 		r = parse(&pkt);
-	return xdp_action(judge(&pkt, r));
+	return xdp_action(process(&pkt, r, &reader));
 }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "diag_codes.h"
 #include "names.h"
 #include "schema.h"
 
@@ -212,6 +213,52 @@ static void put_names(const char *title, const struct name_table *table)
 	puts(".\n");
 }
 
+/* What no single key can say. */
+static void print_meaning(void)
+{
+	puts("# FLOWS AND FRAGMENTS\n");
+	puts("*state: established* is met by packets of a flow that a chain let through before, in both directions,\n"
+	     "by those of connections of this machine, and by ICMP errors that quote such a flow. It goes with every\n"
+	     "other key, but not into *never-drop*: what is never dropped must pass when no flow is known.\n");
+	puts("In a chain with such a rule, rules that pass TCP and have neither *flags* nor *state* admit only\n"
+	     "packets that may open a connection. Others that meet them are dropped with the reason *no-flow*.\n");
+	puts("Fragments are dropped unless the chain has *fragments: first-only*. Then the rules decide the first\n"
+	     "fragment of a datagram, and the others follow it under the reason *fragment-follows*. One without a\n"
+	     "known first fragment is dropped as *fragment*, a first fragment that does not hold its whole transport\n"
+	     "header as *tiny-fragment*.\n");
+	puts("# SETS THAT CHANGE\n");
+	puts("A set with *max* or *ttl* can be changed while the policy runs: *penstock set add* and *del* reach the\n"
+	     "next packet. What *items* or *file* give it is its fixed part. *max* counts the prefixes of both parts.\n"
+	     "Members that were added survive the daemon and the next apply, until their *ttl* is over.\n");
+	puts("A set with *refresh: on-change* is read again by the daemon when its file changes. The file must lie in\n"
+	     "a feed directory, see *penstockd*(8).\n");
+	puts("# WARNINGS\n");
+	puts("A policy with warnings is good. *penstock check* warns of sets that no rule names, of rules that can\n"
+	     "never match, and of chains that drop what the network itself needs:\n");
+	puts("- DHCP: replies on ingress, requests on egress, where the default is to drop. *state: established* is\n"
+	     "  enough to renew a lease by unicast, not to get a first one.\n"
+	     "- IPv6 neighbour discovery, which passes by default, where a rule drops it that does not name it.\n"
+	     "- The ICMP messages that tell a host the MTU of a path.\n");
+	puts("A rule that names these packets by port or type, and passes or drops them, ends such a warning.\n");
+}
+
+/* For those who read `check --json`. */
+static void print_codes(void)
+{
+	static const char *const codes[][2] = {
+#define CODE(name, help) { name, help },
+		DIAG_CODES(CODE)
+#undef CODE
+	};
+
+	puts("# CODES\n\nWith *--json* every message has a code that stays the same:\n");
+	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
+		printf("*%s*\n\t", codes[i][0]);
+		put(codes[i][1]);
+		puts(".\n");
+	}
+}
+
 static void print_page(void)
 {
 	puts("penstock.yaml(5)\n\n# NAME\n\npenstock.yaml - the policy file of penstock\n\n# DESCRIPTION\n");
@@ -224,9 +271,11 @@ static void print_page(void)
 	puts("# KEYS\n");
 	for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]); i++)
 		put_map(maps[i]);
+	print_meaning();
 	puts("# NAMES\n");
 	put_names("ICMP types", &names_icmp_types[NAME_ICMP4]);
 	put_names("ICMPv6 types", &names_icmp_types[NAME_ICMP6]);
+	print_codes();
 	puts("# SEE ALSO\n\n*penstock*(1), *penstockd*(8)");
 }
 

@@ -10,7 +10,8 @@ MAX_DESCRIPTORS = 250
 
 
 class FakeDaemon:
-    """Sockets in directory; answers maps "GET /v1/x" to (status, body: object or bytes)."""
+    """Sockets in directory; answers maps "GET /v1/x" to (status, body: object or bytes), or to a function that
+    makes a body of the request's."""
 
     def __init__(self, directory, names=("penstock.sock", "read.sock")):
         self.directory = directory
@@ -71,11 +72,12 @@ class FakeDaemon:
         key = f"{method.decode()} {path.decode()}"
         self.requests.append({"key": key, "socket": name, "files": files, "messages": nuls,
                               "body": json.loads(body) if body else None})
-        self._answer(connection, key)
+        self._answer(connection, key, self.requests[-1]["body"])
 
-    def _answer(self, connection, key):
+    def _answer(self, connection, key, asked):
         error = {"schema": 1, "error": {"code": "not-found", "message": f"no {key}"}}
-        status, answer = self.answers.get(key, (404, error))
+        answer = self.answers.get(key, (404, error))
+        status, answer = (200, answer(asked)) if callable(answer) else answer
         if status is None:
             return
         body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()

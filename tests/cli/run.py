@@ -30,6 +30,7 @@ filter:
     rules:
       - {id: block, from: $block, do: drop}
       - {id: web, proto: tcp, dport: [80, 443], do: pass}
+      - {id: known, state: established, do: pass}
 """
 RULES = [{"chain": "in", "id": f"r{i}", "source": f"a.yaml:{i}", "do": "pass", "mode": "enforce",
           "packets": i, "bytes": 2**63 + i} for i in range(1500)]
@@ -93,7 +94,7 @@ def help_is_data(c):
     contains(out, "explain")
     same(err, "")
     same(c.run("help", online=False)[0], out)
-    contains(c.run("help", "set", "add", online=False)[0], "usage: penstock set add NAME ADDR…")
+    contains(c.run("help", "set", "add", online=False)[0], "usage: penstock set add [--ttl TIME] NAME [ADDR…]")
     contains(c.run("rules", "--help", online=False)[0], "--chain NAME")
     same(c.run("--version", online=False)[0].split()[0], "penstock")
 
@@ -103,7 +104,10 @@ def mistakes_are_usage(c):
                  ["help", "nope"], ["completion", "tcsh"], ["set"], ["explain", "--at", "wan"],
                  ["explain", "--at", "wan.ingress"], ["explain", "--at", "wan.ingress", "--frame", "0g"],
                  ["explain", "--at", "wan.ingress", "tcp 1.2.3.4 > 5.6.7.8"], ["attach", "eth0"],
-                 ["apply", "x", "--confirm", "1s", "--no-confirm"], ["fmt", "-w", "-"]):
+                 ["apply", "x", "--confirm", "1s", "--no-confirm"], ["fmt", "-w", "-"],
+                 ["set", "add"], ["set", "add", "x", "1.2.3.400"], ["set", "del", "x", "10.0.0.1/8"],
+                 ["set", "add", "x", "192.0.2.1", "-"], ["set", "add", "x", "192.0.2.1", "--ttl", "5"],
+                 ["set", "del", "x", "192.0.2.1", "--ttl", "5s"]):
         out, err = c.run(*args, status=2, online=False)
         same(out, "", f"stdout of {args}")
         contains(err, "penstock: ")
@@ -112,12 +116,26 @@ def mistakes_are_usage(c):
 def check_says_good(c):
     out, err = c.run("check", c.policy(), online=False)
     same(err, "")
-    contains(out, "1 zone, 1 chain, 2 rules, 1 set, 2 members")
-    out, _ = c.run("check", "edge.yaml", "--stats", online=False)
-    contains(out, "DIMENSION")
+    contains(out, "1 zone, 1 chain, 3 rules, 1 set, 2 members")
     document = json.loads(c.run("check", "edge.yaml", "--json", online=False)[0])
     same((document["schema"], document["errors"], document["diagnostics"]), (1, 0, []))
     same(document["policy"]["members"], 2)
+
+
+def check_forecasts_memory(c):
+    """Every part is shown, and parts add up to sums: rules out a table that leaves some out."""
+    document = json.loads(c.run("check", c.policy(), "--stats", "--json", online=False)[0])
+    stats, forecast = document["policy"]["stats"], document["policy"]["forecast"]
+    same(sum(m["bytes"] for m in forecast["maps"]), forecast["fixed_bytes"])
+    same(forecast["fixed_bytes"] + forecast["bank_bytes"], forecast["memory_bytes"])
+    same(forecast["memory_bytes"] + forecast["bank_bytes"], forecast["memory_both_bytes"])
+    same(stats["image_bytes"] <= forecast["bank_bytes"], True)
+    same(forecast["apply_peak_bytes"] > forecast["memory_both_bytes"], True)
+    same([(chain["name"], chain["rules"]) for chain in stats["chains"]], [("wan-in", 3)])
+    out, _ = c.run("check", "edge.yaml", "--stats", online=False)
+    for part in ("memory: ", "apply: ", "DIMENSION", "CHAIN", "map bank", "map flows", "vectors of rules",
+                 f"{stats['image_bytes']:,}", f"{forecast['bank_bytes']:,}"):
+        contains(out, part)
 
 
 def check_reads_stdin(c):
@@ -251,6 +269,7 @@ def unreachable_is_3(c):
     path = c.policy()
     for args in (["status"], ["rules"], ["sets"], ["drops"], ["detach", "eth0"], ["apply", path],
                  ["attach", "eth0", "--as", "wan"], ["diff", path], ["set", "list", "x"],
+                 ["set", "add", "x", "192.0.2.1"],
                  ["explain", "--at", "wan.ingress", "--frame", "00" * 60]):
         out, err = c.run(*args, status=3)
         same(out, "")
@@ -299,6 +318,15 @@ def lists_are_limited(c):
     contains(c.run("rules", "--rule", "r7")[0], "9,223,372,036,854,775,815")
 
 
+def rules_tell_the_last_hit(c):
+    ages = {"never": None, "now": 999, "seconds": 59_999, "minutes": 60_000, "hours": 3_600_000 * 23,
+            "days": 3_600_000 * 49}
+    c.serve({"GET /v1/rules": (200, {"rules": [RULES[0] | {"id": id, "last_hit_age_ms": age}
+                                               for id, age in ages.items()]})})
+    rows = [line.split() for line in c.run("rules")[0].splitlines()[1:]]
+    same([" ".join(row[6:-1]) for row in rows], ["-", "0s ago", "59s ago", "1m ago", "23h ago", "2d ago"])
+
+
 def drops_are_sorted(c):
     rows = [{"reason": "rule", "chain": "in", "rule": "a", "packets": 1, "bytes": 60},
             {"reason": "truncated", "chain": "in", "rule": None, "packets": 9, "bytes": 90}]
@@ -308,14 +336,91 @@ def drops_are_sorted(c):
     same(json.loads(c.run("drops", "--json", "--reason", "rule")[0])["drops"], rows[:1])
 
 
-def sets_can_be_listed_one_by_one(c):
-    c.serve({"GET /v1/sets": (200, {"schema": 1, "sets": [{"name": "us", "members": 3}]})})
-    contains(c.run("set", "list", "us")[0], "us")
-    contains(c.run("set", "list", "uk", status=1)[1], "there is no set 'uk'")
-    for verb in ("add", "del"):
-        out, err = c.run("set", verb, "us", "192.0.2.1", status=1)
-        same(out, "")
-        contains(err, "run-time sets are not carried out yet")
+def sets_show_both_kinds_of_members(c):
+    feed = {"refreshed_at": "2024-01-01T00:00:00Z", "refused_at": "2024-01-02T00:00:00Z", "why": "it is empty", "held": True}
+    rows = [{"name": "us", "file": "us.txt", "members": 3, "runtime": False, "feed": feed},
+            {"name": "banned", "runtime": True, "members": 0, "runtime_members": 1234, "max": 500000, "ttl_ms": 3600000}]
+    table = {"members": 1234, "limit": 4194303, "memory_bytes": 21 << 20}
+    c.serve({"GET /v1/sets": (200, {"schema": 1, "sets": rows, "table": table})})
+    out, _ = c.run("sets")
+    same(out.splitlines()[2].split(), ["banned", "0", "1,234", "500,000", "1h", "0", "0", "-"])
+    contains(out, "run-time members: 1,234 of 4,194,303, 21.0 MiB")
+    contains(out, "feed us.txt: read again 2024-01-01T00:00:00Z; refused 2024-01-02T00:00:00Z: it is empty")
+    feed["held"] = False
+    same("refused" in c.run("sets")[0], False)
+
+
+def page(first, count, following, **more):
+    rows = [{"prefix": f"10.0.{i >> 8}.{i & 255}", "expires_in_ms": None if i % 2 else i * 1000, "static": i > 2900}
+            for i in range(first, first + count)]
+    return {"schema": 1, "set": "banned", "runtime": True, "static_members": 100, "runtime_members": 2900,
+            "max": 5000, "ttl_ms": None, "next": following, "members": rows, **more}
+
+
+def members_are_listed_by_pages(c):
+    daemon = c.serve({"POST /v1/set/list": lambda body: page(
+        0, 2000, "m2000") if "after" not in body else page(2000, 1000, None)})
+    out, err = c.run("set", "list", "banned")
+    same((len(out.splitlines()), out.splitlines()[3].split()), (1001, ["10.0.0.2", "2s", "run", "time"]))
+    contains(err, "1,000 of 3,000 rows")
+    same(daemon.requests[-1], {**daemon.requests[-1], "socket": "read.sock", "body": {"set": "banned", "limit": 1000}})
+    document = json.loads(c.run("set", "list", "banned", "--json")[0])
+    same((len(document["members"]), document["rows_total"], "next" in document), (1000, 3000, False))
+    same(document["members"][1], {"prefix": "10.0.0.1", "expires_in_ms": None, "static": False})
+    lines = [json.loads(line) for line in c.run("set", "list", "banned", "--json", "--all")[0].splitlines()]
+    same((len(lines), lines[2950]["static"], lines[0]["schema"]), (3000, True, 1))
+    same(daemon.requests[-1]["body"]["after"], "m2000")
+    same(len(c.run("set", "list", "banned", "--all")[0].splitlines()), 3001)
+    same(len(json.loads(c.run("set", "list", "banned", "--json", "--limit", "7")[0])["members"]), 7)
+
+
+ADDED = {"schema": 1, "set": "banned", "runtime_members": 3, "static_members": 1, "max": 5000, "added": 2, "refreshed": 1}
+
+
+def members_travel_in_the_request(c):
+    daemon = c.serve({"POST /v1/set/add": (200, ADDED)})
+    same(c.run("set", "add", "banned", "192.0.2.1", "2001:db8::/32", "--ttl", "5m"),
+         ("banned: 2 added, 1 refreshed; 4 of 5,000 members\n", ""))
+    same(daemon.requests[0], {"key": "POST /v1/set/add", "socket": "penstock.sock", "files": [], "messages": 0,
+                              "body": {"set": "banned", "members": ["192.0.2.1", "2001:db8::/32"], "ttl_ms": 300000}})
+    same(json.loads(c.run("set", "add", "banned", "192.0.2.1", "--ttl", "never", "--json")[0]), ADDED)
+    same(daemon.requests[1]["body"], {"set": "banned", "members": ["192.0.2.1"], "ttl_ms": None})
+    c.run("set", "add", "banned", *[f"10.1.{i >> 8}.{i & 255}" for i in range(1001)])
+    same((daemon.requests[2]["files"][0].count(b"\n"), "members" in daemon.requests[2]["body"]), (1001, False))
+
+
+def lists_travel_as_descriptors(c):
+    daemon = c.serve({"POST /v1/set/add": (200, ADDED), "POST /v1/set/del": (200, {**ADDED, "removed": 2})})
+    text = b"# a feed\n192.0.2.1 ; one\r\n\n2001:db8::/32\n"
+    c.run("set", "add", "banned", stdin=text)
+    c.run("set", "del", "banned", "-", stdin=text)
+    for request in daemon.requests:
+        same((request["files"], request["body"]), ([text], {"set": "banned", "file": "<stdin>"}))
+    out, err = c.run("set", "add", "banned", status=1, stdin=b"192.0.2.1\n  192.0.2.1/24 # x\n10.0.0.300\n")
+    same((out, len(daemon.requests)), ("", 2))
+    contains(err, "<stdin>:2:3: error: host bits are set")
+    contains(err, "<stdin>:3:")
+    document = json.loads(c.run("set", "add", "banned", "--json", status=1, stdin=b"nonsense\n")[0])
+    same((document["errors"], document["diagnostics"][0]["line"]), (1, 1))
+    master, slave = pty.openpty()
+    done = subprocess.run([c.penstock, "--run-dir", c.run_dir, "set", "add", "banned"], stdin=slave,
+                          capture_output=True, timeout=20, check=False)
+    os.close(master), os.close(slave)
+    same(done.returncode, 2)
+    contains(done.stderr.decode(), "no address is given")
+
+
+def what_was_not_deleted_is_told(c):
+    absent = [{"prefix": "192.0.2.1", "static": False}, {"prefix": "192.0.2.0/24", "static": True}]
+    c.serve({"POST /v1/set/del": (200, {**ADDED, "removed": 1, "absent": 3, "absent_members": absent})})
+    out, err = c.run("set", "del", "banned", "192.0.2.1", "192.0.2.0/24", "192.0.2.2", "192.0.2.3", status=1)
+    same(out, "banned: 1 removed; 4 of 5,000 members\n")
+    contains(err, "'192.0.2.1' is no member of 'banned'")
+    contains(err, "'192.0.2.0/24' is a member of 'banned' by the policy")
+    contains(err, "1 more were no members")
+    refusal = {"schema": 1, "error": {"code": "over-max", "message": "set 'banned' holds 5 of 5 members"}}
+    c.daemon.answers["POST /v1/set/del"] = (409, refusal)
+    contains(c.run("set", "del", "banned", "192.0.2.1", status=1)[1], "holds 5 of 5 members")
 
 
 def status_shows_all(c):
@@ -331,6 +436,18 @@ def status_shows_all(c):
                  "not attached: eth2 (wan): in use", "1.0 MiB", "e\\x1b.yaml"):
         contains(out, part)
     same(json.loads(c.run("status", "--json")[0]), answer)
+    same("state" in out, False)
+
+
+def status_warns_of_full_tables(c):
+    state = {"stateful": True, "adopt_seconds_left": 93, "flows": {"slots": 262144, "used": 200000},
+             "pending": {"slots": 65536, "used": 12}, "fragments": {"slots": 8192, "used": None},
+             "warnings": ["established flows: 200000 of 262144 slots are in use\x1b"]}
+    c.serve({"GET /v1/status": (200, {"state": state})})
+    out, _ = c.run("status")
+    for part in ("state: 200,000 of 262,144 established flows, 12 of 65,536 unanswered, ? of 8,192 fragmented",
+                 "for 93 s more", "\nwarning: established flows: 200000 of 262144 slots are in use\\x1b\n"):
+        contains(out, part)
 
 
 def apply_hands_over_descriptors(c):
@@ -414,7 +531,7 @@ def diff_is_semantic(c):
     manifest["sets"] = [{"name": "block", "members": 2, "digest": digest.split()[3].rstrip(",}")}]
     same(c.run("diff", "edge.yaml"), ("", ""))
     same(json.loads(c.run("diff", "edge.yaml", "--json")[0])["same"], True)
-    rules.reverse()
+    rules.insert(0, rules.pop(1))
     same(c.run("diff", "edge.yaml", status=1)[0].splitlines(), ["> wan-in: block: place 2 -> place 1"])
 
 
@@ -433,6 +550,50 @@ def explain_one_frame(c):
     same((len(frame), frame[47]), (60, 0x02))
     document = json.loads(c.run("explain", "--at", "wan.ingress", "--frame", "00" * 60, "--json")[0])
     same(document, {"schema": 1, **RESULT})
+
+
+WALK = {
+    "packet": {"family": "ipv6", "src": "2001:db8::1", "dst": "2001:db8::2", "proto": 6, "sport": 40000, "dport": 80,
+               "flags": ["syn", "ack"], "type": None, "code": None, "vlan": 7, "fragment": "first",
+               "network_offset": 18, "transport_offset": 66},
+    "judged": True, "classes": {"proto": 2, "src6": 70}, "sets": {"source": ["banned", "slow"], "destination": []},
+    "candidates": [{"rule": "a\x1b", "source": "a.yaml:7", "do": "drop", "mode": "audit", "outcome": "counts"},
+                   {"rule": "web", "source": "a.yaml:9", "do": "drop", "mode": "enforce", "outcome": "decides"}],
+    "candidates_more": 3, "trees": {"boxes": 12, "rule": "web"}, "state": "live-flow", "tracks": True,
+    "packets": 1, "bytes": 1234, "run_at": "xdp"}
+
+
+def explain_shows_the_walk(c):
+    """Every part has its line, what there is not has none: rules out a walk that leaves something out, that shows
+    null as a zero, and one that comes with each frame of a capture."""
+    daemon = c.serve({"POST /v1/explain": (200, {"results": [RESULT | {"walk": WALK}]})})
+
+    def lines():
+        return c.run("explain", "--at", "wan.ingress", "--frame", "00" * 60)[0].split("\n\n", 1)[1].splitlines()
+
+    same([" ".join(line.split()) for line in lines()], [
+        "packet tcp [2001:db8::1]:40000 > [2001:db8::2]:80 syn ack vlan 7, first fragment",
+        "headers network at byte 18, transport at byte 66", "classes proto 2, src6 70",
+        "sets source in banned, slow; destination in none", "state of a live flow",
+        "trees 12 boxes looked through, the first that matches is of web", "flows what passes here may begin one",
+        "counters untouched; on the wire it is 1 packet of 1,234 bytes", "",
+        "MATCHES DO MODE SOURCE OUTCOME", "a\\x1b drop audit a.yaml:7 is counted",
+        "web drop enforce a.yaml:9 decides", "and 3 more"])
+    bare = {key: None for key in WALK["packet"]}
+    daemon.answers["POST /v1/explain"] = (200, {"results": [RESULT | {"walk": WALK | {
+        "packet": bare, "judged": False, "candidates": [], "candidates_more": 0, "trees": None, "tracks": False}}]})
+    same([" ".join(line.split()) for line in lines()], [
+        "packet without IP addresses that can be read", "counters untouched; on the wire it is 1 packet of 1,234 bytes",
+        "rules not asked: what the packet is decides"])
+    icmp = bare | {"family": "ipv4", "src": "192.0.2.1", "dst": "192.0.2.2", "proto": 1, "type": 3, "code": 4}
+    daemon.answers["POST /v1/explain"] = (200, {"results": [RESULT | {"walk": WALK | {"packet": icmp}}]})
+    same(lines()[0], "packet   icmp 192.0.2.1 > 192.0.2.2 type dest-unreachable code frag-needed")
+    unmeasured = RESULT | {"cost_ns": None, "cost_note": "the kernel cannot repeat the run"}
+    daemon.answers["POST /v1/explain"] = (200, {"results": [unmeasured]})
+    contains(c.run("explain", "--at", "wan.ingress", "--frame", "00" * 60)[0], "cost     the kernel cannot repeat")
+    daemon.answers["POST /v1/explain"] = (200, {"results": [RESULT | {"walk": WALK}] * 2})
+    c.file("a.pcap", pcap([b"\0" * 60] * 2))
+    same(len(c.run("explain", "--at", "wan.ingress", "--pcap", "a.pcap")[0].splitlines()), 3)
 
 
 def explain_a_capture(c):

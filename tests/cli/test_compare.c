@@ -74,6 +74,27 @@ static void rules_come_go_and_change(void **state)
 	      "'from': '{id: two, do: pass}'}]");
 }
 
+/* Rules out a difference that is only looked for in members and rules. */
+static void limits_and_fragments_count(void **state)
+{
+#define SET(rest) "'sets': [{'name': 's', 'members': 0, 'digest': 'd'" rest "}]"
+#define CHAIN_OF(fragments)                                                             \
+	"'chains': [{'name': 'in', 'zone': 'wan', 'dir': 'ingress', 'default': 'drop'," \
+	"'fragments': '" fragments "'}]"
+	(void)state;
+	check("{" SET(", 'max': 10, 'ttl_ms': 0, 'refresh': false") "," CHAIN_OF("drop") "}",
+	      "{" SET(", 'max': 10, 'ttl_ms': 2000, 'refresh': true") "," CHAIN_OF(
+		      "first-only") "}",
+	      "[{'kind': 'set', 'change': 'changed', 'name': 's', "
+	      "'from': '{members: 0, digest: d, max: 10}', "
+	      "'to': '{members: 0, digest: d, max: 10, ttl: 2000ms, refresh: on-change}'},"
+	      "{'kind': 'chain', 'change': 'changed', 'name': 'in', "
+	      "'from': '{at: wan.ingress, default: drop}', "
+	      "'to': '{at: wan.ingress, default: drop, fragments: first-only}'}]");
+#undef SET
+#undef CHAIN_OF
+}
+
 static void fewest_rules_are_called_moved(void **state)
 {
 	(void)state;
@@ -146,6 +167,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(place_makes_no_difference),
 		cmocka_unit_test(rules_come_go_and_change),
+		cmocka_unit_test(limits_and_fragments_count),
 		cmocka_unit_test(fewest_rules_are_called_moved),
 		cmocka_unit_test(nothing_runs_yet),
 		cmocka_unit_test(terminals_are_not_steered),

@@ -516,8 +516,9 @@ static void attach_and_die(struct attach_want want, bool force_clsact)
 		struct attach_wants all = { .at = &want, .count = 1, .room = 1 };
 		char *why;
 
-		if (loader_new(&l, LAB_PINS, &why) || attach_new(&a, l, force_clsact) ||
-		    attach_reconcile(a, &all) || attach_states(a)->at[0].failed)
+		if (loader_new(&l, LAB_PINS, LAB_FLOW_SLOTS, &why) ||
+		    attach_new(&a, l, force_clsact) || attach_reconcile(a, &all) ||
+		    attach_states(a)->at[0].failed)
 			_exit(1);
 		_exit(0);
 	}

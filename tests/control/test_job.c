@@ -20,7 +20,9 @@
 #include <json-c/json.h>
 #include <systemd/sd-event.h>
 
+#include "addr.h"
 #include "control/job.h"
+#include "control/sets_keys.h"
 
 #define ALL_SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
@@ -54,24 +56,29 @@ static int memfd_of(const char *text)
 	return fd;
 }
 
-/* Runs a job to its end. fds are closed. */
-static void run(struct outcome *o, enum job_task task, struct fd_list *fds, const char *paths,
-		const struct job_limits *limits)
+/* Runs a job to its end. Descriptors are closed, paths are put. */
+static void run_input(struct outcome *o, struct job_input *input, struct fd_list *fds)
 {
-	struct job_input input = {
-		.task = task, .file = "test.yaml", .fds = fds, .limits = limits
-	};
 	struct job *job = NULL;
 
 	*o = (struct outcome){};
-	input.paths = paths ? json_tokener_parse(paths) : NULL;
+	input->fds = fds;
 	assert_true(sd_event_new(&o->event) >= 0);
-	assert_int_equal(job_start(&job, o->event, &input, on_done, o), 0);
+	assert_int_equal(job_start(&job, o->event, input, on_done, o), 0);
 	fd_list_done(fds);
 	assert_int_equal(sd_event_loop(o->event), 0);
 	assert_true(o->called);
 	sd_event_unref(o->event);
-	json_object_put(input.paths);
+	json_object_put(input->paths);
+}
+
+static void run(struct outcome *o, enum job_task task, struct fd_list *fds, const char *paths,
+		const struct job_limits *limits)
+{
+	struct job_input input = { .task = task, .file = "test.yaml", .limits = limits };
+
+	input.paths = paths ? json_tokener_parse(paths) : NULL;
+	run_input(o, &input, fds);
 }
 
 static void add(struct fd_list *fds, int fd)
@@ -355,6 +362,128 @@ static int misbehave(const char *how)
 	return 0;
 }
 
+/* ---- lists of prefixes ------------------------------------------------------------------------------- */
+
+static void assert_keys(const struct job_result *result, const char *const *want, size_t count,
+			uint64_t want_duplicates)
+{
+	struct sets_keys keys = {};
+	uint64_t duplicates;
+
+	assert_int_equal(job_result_keys(result, &keys, &duplicates), 0);
+	assert_int_equal(keys.count, count);
+	assert_int_equal(duplicates, want_duplicates);
+	for (size_t i = 0; i < count; i++) {
+		struct prefix p = sets_prefix_of(&keys.at[i]);
+		char text[PREFIX_TEXT];
+
+		prefix_format(&p, text);
+		assert_string_equal(text, want[i]);
+	}
+	vec_done(&keys);
+}
+
+static void a_list_becomes_sorted_keys(void **state)
+{
+	static const char *const want[] = { "0.0.0.0/0", "192.0.2.0/24", "192.0.2.7",
+					    "2001:db8::/33", "2001:db8::1" };
+	struct job_input input = { .task = JOB_PREFIXES, .file = "<stdin>", .max = 100 };
+	struct fd_list fds = {};
+	struct outcome o;
+
+	(void)state;
+	add(&fds, memfd_of("2001:db8::1\n192.0.2.7 # a\n\n192.0.2.0/24\n0.0.0.0/0\n192.0.2.7\n"
+			   "2001:db8::/33\n"));
+	run_input(&o, &input, &fds);
+	assert_int_equal(o.r, 0);
+	assert_keys(&o.result, want, 5, 1);
+	job_result_done(&o.result);
+}
+
+static void a_bad_list_becomes_diagnostics(void **state)
+{
+	static const char *const texts[] = { "192.0.2.1\n192.0.2.1/24\n",
+					     "1.1.1.1\n2.2.2.2\n3.3.3.3\n" };
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct job_input input = { .task = JOB_PREFIXES, .file = "<stdin>", .max = 2 };
+		struct fd_list fds = {};
+		struct outcome o;
+
+		add(&fds, memfd_of(texts[i]));
+		run_input(&o, &input, &fds);
+		assert_int_equal(o.r, 0);
+		assert_int_equal(o.result.manifest_len, 0);
+		assert_non_null(
+			memmem(o.result.diagnostics, o.result.diagnostics_len, "<stdin>", 7));
+		job_result_done(&o.result);
+	}
+}
+
+/* As written: neither merged with neighbours nor swallowed by a wider one. */
+static void what_a_policy_gives_is_told_as_written(void **state)
+{
+	static const char *const want[] = { "192.0.2.0/25", "192.0.2.1", "192.0.2.128/25" };
+	struct job_input input = { .task = JOB_MEMBERS, .file = "test.yaml", .set = "bad" };
+	struct fd_list fds = {};
+	struct outcome o;
+
+	(void)state;
+	input.paths = json_tokener_parse("[\"bad.txt\"]");
+	add(&fds, memfd_of(policy));
+	add(&fds, memfd_of("192.0.2.128/25\n192.0.2.0/25\n192.0.2.1\n"));
+	run_input(&o, &input, &fds);
+	assert_int_equal(o.r, 0);
+	assert_keys(&o.result, want, 3, 0);
+	job_result_done(&o.result);
+}
+
+static void a_set_that_is_not_there_has_no_answer(void **state)
+{
+	struct job_input input = { .task = JOB_MEMBERS, .file = "test.yaml", .set = "good" };
+	struct sets_keys keys = {};
+	struct fd_list fds = {};
+	uint64_t duplicates;
+	struct outcome o;
+
+	(void)state;
+	add(&fds, memfd_of(policy));
+	run_input(&o, &input, &fds);
+	assert_int_equal(o.r, 0);
+	assert_int_equal(job_result_keys(&o.result, &keys, &duplicates), -EBADMSG);
+	job_result_done(&o.result);
+}
+
+/* A child that was taken over says more keys than it gives, or such as no prefix has. */
+static void keys_are_not_believed(void **state)
+{
+	static const struct sets_key bad[][2] = {
+		{ { { 2 }, DP_MEMBER(0, 32) }, { { 1 }, DP_MEMBER(0, 32) } },
+		{ { { 1 }, DP_MEMBER(0, 32) }, { { 1 }, DP_MEMBER(0, 32) } },
+		{ { { 1 }, DP_MEMBER(0, 33) }, { { 2 }, DP_MEMBER(0, 32) } },
+		{ { { 1 }, DP_MEMBER(0, 24) }, { { 2 }, DP_MEMBER(0, 32) } },
+		{ { { 1 }, DP_MEMBER(0, 32) }, { { 2, 1 }, DP_MEMBER(0, 32) } },
+		{ { { 1 }, DP_MEMBER(2, 32) }, { { 2 }, DP_MEMBER(2, 32) } },
+	};
+	struct dp_line line = {};
+	struct job_result result = { .lines = &line, .count = 1 };
+	struct sets_keys keys = {};
+	uint64_t duplicates;
+
+	(void)state;
+	result.manifest = "{\"keys\": 2, \"duplicates\": 0}";
+	result.manifest_len = strlen(result.manifest);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		memcpy(&line, bad[i], sizeof(bad[i]));
+		assert_int_equal(job_result_keys(&result, &keys, &duplicates), -EBADMSG);
+	}
+	result.manifest = "{\"keys\": 4, \"duplicates\": 0}";
+	assert_int_equal(job_result_keys(&result, &keys, &duplicates), -EBADMSG);
+	result.manifest = "{\"keys\": -1, \"duplicates\": 0}";
+	assert_int_equal(job_result_keys(&result, &keys, &duplicates), -EBADMSG);
+}
+
 int main(int argc, char *argv[])
 {
 	const struct CMUnitTest tests[] = {
@@ -375,6 +504,11 @@ int main(int argc, char *argv[])
 		cmocka_unit_test(overflow),
 		cmocka_unit_test(no_memfd),
 		cmocka_unit_test(cancelled),
+		cmocka_unit_test(a_list_becomes_sorted_keys),
+		cmocka_unit_test(a_bad_list_becomes_diagnostics),
+		cmocka_unit_test(what_a_policy_gives_is_told_as_written),
+		cmocka_unit_test(a_set_that_is_not_there_has_no_answer),
+		cmocka_unit_test(keys_are_not_believed),
 	};
 
 	if (argc == 2 && !strcmp(argv[1], JOB_CHILD_ARG))

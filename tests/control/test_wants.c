@@ -5,6 +5,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -17,7 +19,9 @@ static const char manifest[] =
 	" {\"name\": \"wan\", \"hook\": \"auto\", \"devs\": [\"eth0\", \"*\"]},"
 	" {\"name\": \"lan\", \"hook\": \"tc\", \"devs\": [\"veth*\", \"eth1\", \"eth7\"]}],"
 	" \"chains\": [{\"name\": \"in\", \"zone\": \"wan\", \"dir\": \"ingress\","
-	"   \"default\": \"drop\", \"source\": \"a.yaml:3\", \"rules\": []}]}";
+	"   \"default\": \"drop\", \"source\": \"a.yaml:3\", \"rules\": []},"
+	"  {\"name\": \"out\", \"zone\": \"lan\", \"dir\": \"egress\","
+	"   \"default\": \"pass\", \"source\": \"a.yaml:4\", \"rules\": []}]}";
 
 static struct netif_dev present[] = {
 	{ .ifindex = 1, .name = "lo", .loopback = true },
@@ -34,6 +38,20 @@ static struct generation *make(void)
 	char *why = NULL;
 
 	assert_int_equal(generation_new(&g, json_tokener_parse(manifest), &why), 0);
+	return g;
+}
+
+/* The manifest with a member more, before the one named. */
+static struct generation *make_with(const char *where, const char *member)
+{
+	char text[sizeof(manifest) + 100];
+	const char *at = strstr(manifest, where);
+	struct generation *g = NULL;
+	char *why = NULL;
+
+	assert_non_null(at);
+	snprintf(text, sizeof(text), "%.*s%s, %s", (int)(at - manifest), manifest, member, at);
+	assert_int_equal(generation_new(&g, json_tokener_parse(text), &why), 0);
 	return g;
 }
 
@@ -139,6 +157,52 @@ static void a_union_has_both(void **state)
 	vec_done(&both);
 }
 
+/* Where packets make flows, they are seen, chain or no chain; elsewhere nothing changes. */
+static void a_zone_that_tracks_wants_that_direction(void **state)
+{
+	struct generation *g = make();
+	struct overrides none = {};
+	struct attach_wants wants = {};
+	char *doubts = NULL;
+
+	(void)state;
+	for (int turn = 0; turn < 2; turn++) {
+		assert_int_equal(wants_compute(g, &none, &devs, &wants, &doubts), 0);
+		for (size_t i = 0; i < wants.count; i++) {
+			bool wan = wants.at[i].zone == 1;
+
+			assert_int_equal(wants.at[i].ingress, wan);
+			assert_int_equal(wants.at[i].egress, !wan || turn);
+		}
+		vec_done(&wants);
+		free(doubts);
+		generation_free(&g);
+		g = make_with("\"hook\": \"auto\"", "\"tracks\": [\"egress\"]");
+	}
+	generation_free(&g);
+}
+
+/* Older flows are asked for when a chain becomes stateful, not when one stays so or another policy comes. */
+static void only_new_state_needs_older_flows(void **state)
+{
+	struct generation *without = make();
+	struct generation *in = make_with("\"name\": \"in\"", "\"stateful\": true");
+	struct generation *out = make_with("\"name\": \"out\"", "\"stateful\": true");
+
+	(void)state;
+	assert_true(generation_is_stateful(in));
+	assert_false(generation_is_stateful(without));
+	assert_false(generation_is_stateful(NULL));
+	assert_true(generation_adds_state(in, NULL));
+	assert_true(generation_adds_state(in, without));
+	assert_true(generation_adds_state(in, out));
+	assert_false(generation_adds_state(in, in));
+	assert_false(generation_adds_state(without, in));
+	generation_free(&without);
+	generation_free(&in);
+	generation_free(&out);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -147,6 +211,8 @@ int main(void)
 		cmocka_unit_test(an_apply_that_names_the_device_ends_the_override),
 		cmocka_unit_test(absent_names_are_pending),
 		cmocka_unit_test(a_union_has_both),
+		cmocka_unit_test(a_zone_that_tracks_wants_that_direction),
+		cmocka_unit_test(only_new_state_needs_older_flows),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

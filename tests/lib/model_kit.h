@@ -153,6 +153,13 @@ static inline void kit_vlan(struct model_rule *rule, uint16_t id)
 	kit_must(!vec_push(&rule->vlan, id), "no memory");
 }
 
+/* Established packets only: makes the chain stateful. */
+static inline void kit_state(struct kit *k, uint32_t chain, struct model_rule *rule)
+{
+	rule->keys |= MODEL_KEY_STATE;
+	k->model.chains.at[chain].stateful = true;
+}
+
 static inline void kit_operand_done(struct model_operand *o)
 {
 	prefix_set_done(&o->literals);

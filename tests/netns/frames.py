@@ -43,19 +43,19 @@ def udp(src, dst, sport, dport, payload=b""):
     return head[:6] + struct.pack("!H", total) + payload
 
 
-def tcp(src, dst, sport, dport, flags=SYN, payload=b"", offset=5):
-    head = struct.pack("!HHIIBBHHH", sport, dport, 1000, 0, offset << 4, flags, 8192, 0, 0)
+def tcp(src, dst, sport, dport, flags=SYN, payload=b"", offset=5, seq=1000, ack=0):
+    head = struct.pack("!HHIIBBHHH", sport, dport, seq, ack, offset << 4, flags, 8192, 0, 0)
     total = checksum(_pseudo(src, dst, TCP, len(head + payload)) + head + payload)
     return head[:16] + struct.pack("!H", total) + head[18:] + payload
 
 
-def icmp(kind, code, payload=b"\0" * 8):
-    head = struct.pack("!BBHI", kind, code, 0, 0)
+def icmp(kind, code, payload=b"\0" * 8, rest=0):
+    head = struct.pack("!BBHI", kind, code, 0, rest)
     return head[:2] + struct.pack("!H", checksum(head + payload)) + head[4:] + payload
 
 
-def icmp6(src, dst, kind, code, payload=b"\0" * 16):
-    head = struct.pack("!BBHI", kind, code, 0, 0)
+def icmp6(src, dst, kind, code, payload=b"\0" * 16, rest=0):
+    head = struct.pack("!BBHI", kind, code, 0, rest)
     total = checksum(_pseudo(src, dst, ICMP6, len(head + payload)) + head + payload)
     return head[:2] + struct.pack("!H", total) + head[4:] + payload
 
@@ -89,9 +89,19 @@ def udp_frame(src, dst, dport, payload=b"", sport=40000, tags=(), **to):
     return eth(kind, packet, tags, **to)
 
 
-def tcp_frame(src, dst, dport, sport=40000, flags=SYN, tags=(), **to):
-    kind, packet = ip(src, dst, TCP, tcp(src, dst, sport, dport, flags))
+def tcp_frame(src, dst, dport, sport=40000, flags=SYN, tags=(), seq=1000, ack=0, **to):
+    kind, packet = ip(src, dst, TCP, tcp(src, dst, sport, dport, flags, seq=seq, ack=ack))
     return eth(kind, packet, tags, **to)
+
+
+def too_big(src, dst, sport, dport, sender, mtu=1400, **to):
+    """An ICMP error: that a TCP segment from src to dst is too large for the way, told to src by the sender."""
+    _, quoted = ip(src, dst, TCP, tcp(src, dst, sport, dport, ACK))
+    if len(packed(src)) == 4:
+        kind, packet = ip(sender, src, ICMP, icmp(3, 4, quoted, mtu))
+    else:
+        kind, packet = ip(sender, src, ICMP6, icmp6(sender, src, 2, 0, quoted, mtu))
+    return eth(kind, packet, **to)
 
 
 def arp_request(src, dst):

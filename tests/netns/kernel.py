@@ -9,7 +9,7 @@ import struct
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _SYS_BPF = {"x86_64": 321, "aarch64": 280}[os.uname().machine]
-_MAP_LOOKUP, _PROG_LOAD, _OBJ_PIN, _OBJ_GET, _MAP_FD_BY_ID, _OBJ_GET_INFO = 1, 5, 6, 7, 14, 15
+_MAP_LOOKUP, _MAP_UPDATE, _PROG_LOAD, _OBJ_PIN, _OBJ_GET, _MAP_FD_BY_ID, _OBJ_GET_INFO = 1, 2, 5, 6, 7, 14, 15
 _CLONE_NEWNET = 0x40000000
 _XDP = 6
 ABI = os.path.join(os.path.dirname(__file__), "../../dataplane/abi.h")
@@ -89,6 +89,48 @@ class ChainCounters:
         return [self.slot(slot) for slot in range(self.SLOTS)]
 
 
+class PerCpu:
+    """A pinned per-CPU array of numbers, read in a few microseconds: enough to look after each frame."""
+
+    def __init__(self, pin_dir, name):
+        self.fd = open_pin(f"{pin_dir}/maps/{name}")
+        self.cpus = _possible_cpus()
+        self.words = _map_info(self.fd)[1] // 8
+        self.key = ctypes.create_string_buffer(4)
+        self.value = ctypes.create_string_buffer(self.words * 8 * self.cpus)
+        attributes = struct.pack("IIQQQ", self.fd, 0, _address(self.key), _address(self.value), 0)
+        self.attributes = ctypes.create_string_buffer(attributes, 128)
+
+    def close(self):
+        os.close(self.fd)
+
+    def raw(self, entry):
+        """The bytes of all CPUs: to compare, or for sums()."""
+        struct.pack_into("I", self.key, 0, entry)
+        if _libc.syscall(_SYS_BPF, _MAP_LOOKUP, self.attributes, 128):
+            raise OSError(ctypes.get_errno(), f"cannot read entry {entry}")
+        return self.value.raw
+
+    def sums(self, raw):
+        words = struct.unpack(f"{self.words * self.cpus}Q", raw)
+        return [sum(words[i::self.words]) for i in range(self.words)]
+
+
+def counter_slots(pin_dir, zone, direction):
+    """(slot of the chain's counters, [those of its rules, in order], that of its default) in the active bank."""
+    # struct dp_chain: flags, dims, words, rules, audit, counter, default_counter; a byte; tables and vectors; state,
+    # sets, slots, rule_count. Its line, and how a rule's record begins, are abi.h's as well.
+    record = struct.Struct("7I B3x 22I 4I")
+    fd = open_pin(pin_dir + "/maps/ctl")
+    active = read_array(fd)[0] & 1
+    os.close(fd)
+    fd = open_pin(pin_dir + "/maps/near")
+    bank = _lookup(fd, active, _map_info(fd)[1])
+    os.close(fd)
+    chain = record.unpack_from(bank, 64 * 4 * (1 + 2 * zone + direction))
+    return chain[5], [struct.unpack_from("I", bank, 64 * chain[3] + 8 * i)[0] for i in range(chain[-1])], chain[6]
+
+
 def pin_foreign_xdp(path):
     """A program of somebody else: passes everything."""
     code = struct.pack("<BBhi", 0xB7, 0, 0, 2) + struct.pack("<BBhi", 0x95, 0, 0, 0)
@@ -116,6 +158,15 @@ def _lookup(fd, key, size):
 def read_array(fd):
     _, size, entries = _map_info(fd)
     return b"".join(_lookup(fd, i, size) for i in range(entries))
+
+
+def forget_build(pin_dir):
+    """The pinned maps say that another build of the same ABI made them: what an upgrade finds."""
+    fd = open_pin(pin_dir + "/maps/meta")
+    abi, build = struct.unpack("8s16s", read_array(fd))
+    key, value = ctypes.create_string_buffer(4), ctypes.create_string_buffer(abi + bytes(b ^ 0xFF for b in build), 24)
+    _bpf(_MAP_UPDATE, struct.pack("IIQQQ", fd, 0, _address(key), _address(value), 0))
+    os.close(fd)
 
 
 def tables(pin_dir):

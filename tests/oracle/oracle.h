@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A plain first-match scan, written from the policy language's meaning and sharing nothing with the
- * compiler: it makes random rules, writes them as policy text, makes random packets, and says which rule
- * decides. Never shipped.
+ * compiler: it makes random rules, writes them as policy text, makes random packets, reads frames, and says
+ * which rule decides. Never shipped.
  */
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 
-#define ORACLE_RULES_MAX 96
-#define ORACLE_LIST_MAX  4
+#define ORACLE_RULES_MAX   3000
+#define ORACLE_RULES_SMALL 96 /* of policies that all fit into vectors */
+#define ORACLE_RULES_LARGE 600
+#define ORACLE_LIST_MAX    4
+#define ORACLE_AUDITS      16 /* counted one by one for a packet */
 
 /* A prefix of either family; addr in network order, IPv4 in the first four bytes. */
 struct oracle_prefix {
@@ -47,7 +51,15 @@ struct oracle_rule {
 	bool drop, audit;
 };
 
+/* What the random rules of a policy are like. */
+enum oracle_style {
+	ORACLE_SMALL, /* few rules, that overlap much */
+	ORACLE_AUDITS_MANY, /* half of them in audit mode, so that one packet meets more than are counted */
+	ORACLE_LARGE, /* more rules than one vector has room for, most of them narrow in an address */
+};
+
 struct oracle_policy {
+	enum oracle_style style;
 	int count;
 	struct oracle_rule rules[ORACLE_RULES_MAX];
 	bool default_drop;
@@ -68,24 +80,39 @@ struct oracle_packet {
 	uint8_t type, code;
 	int tags;      /* 0..3 */
 	uint16_t vlan; /* of the outermost tag */
+	bool arp;
+	bool nd; /* neighbour or router discovery with hop limit 255 */
 };
 
 struct oracle_answer {
-	int rule; /* -1: the default */
+	int rule; /* -1: none, the default unless nd */
 	bool drop;
+	bool nd; /* it passes because no rule says otherwise */
 	int audits;
+	int audit[ORACLE_AUDITS]; /* the first of them */
 };
 
 struct oracle_random {
-	uint64_t state;
+	uint64_t state; /* not 0 */
 };
 
+/* Seeds that follow each other give streams that have nothing in common. */
+struct oracle_random oracle_seed(uint64_t seed);
 uint32_t oracle_random(struct oracle_random *r, uint32_t below);
 
-void oracle_make_policy(struct oracle_random *r, int rules, struct oracle_policy *ret);
+void oracle_make_policy(struct oracle_random *r, enum oracle_style style,
+			struct oracle_policy *ret);
 void oracle_write_policy(const struct oracle_policy *p, FILE *to);
 
 /* Half of the packets are made to fit a rule of the policy nearly, the others are free. */
 void oracle_make_packet(struct oracle_random *r, const struct oracle_policy *p,
 			struct oracle_packet *ret);
+
+/*
+ * Reads a frame that is plain: a few tags, no IPv4 options, no extension headers, no fragment, every length
+ * in order. False for all others, of which tables of cases say what becomes.
+ */
+bool oracle_read(const uint8_t *frame, size_t len, struct oracle_packet *ret);
+
+/* Not for ARP, which passes whatever the rules say. */
 struct oracle_answer oracle_judge(const struct oracle_policy *p, const struct oracle_packet *pkt);

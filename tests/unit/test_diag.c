@@ -51,6 +51,27 @@ static void test_limit(void **state)
 	check_render(&list, 1, "a:1:1: error: error 0\nand 2 more\n");
 }
 
+/* Rules out a cut in source order, behind which a policy is refused without a reason. */
+static void test_limit_shows_errors(void **state)
+{
+	struct diag_list list = {};
+	uint32_t s = diag_add_source(&list, "a", "x\n", 2);
+	struct json_object *json;
+	char *text;
+
+	(void)state;
+	for (int i = 0; i < 30; i++)
+		diag_warning(&list, (struct span){ s, 1, 1, 1 }, "unused-set", "warning %d", i);
+	diag_error(&list, (struct span){ s, 2, 1, 1 }, "bad-name", "error");
+	json = diag_to_json(&list);
+	text = diag_render_json(json, 2);
+	assert_string_equal(text, "a:1:1: warning: warning 0\n    1 | x\n      | ^\n"
+				  "a:2:1: error: error\n    2 | \n      | ^\nand 29 more\n");
+	check_render(&list, 2, text);
+	free(text);
+	json_object_put(json);
+}
+
 static void test_terminal_safe(void **state)
 {
 	struct diag_list list = {};
@@ -158,10 +179,15 @@ static void test_foreign_json(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_source_order),  cmocka_unit_test(test_limit),
-		cmocka_unit_test(test_terminal_safe), cmocka_unit_test(test_place_outside),
-		cmocka_unit_test(test_quote),         cmocka_unit_test(test_nearest),
-		cmocka_unit_test(test_json),          cmocka_unit_test(test_foreign_json),
+		cmocka_unit_test(test_source_order),
+		cmocka_unit_test(test_limit),
+		cmocka_unit_test(test_limit_shows_errors),
+		cmocka_unit_test(test_terminal_safe),
+		cmocka_unit_test(test_place_outside),
+		cmocka_unit_test(test_quote),
+		cmocka_unit_test(test_nearest),
+		cmocka_unit_test(test_json),
+		cmocka_unit_test(test_foreign_json),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -53,7 +53,7 @@ struct loader *lab_load(void)
 {
 	_cleanup_free_ char *why = NULL;
 	struct loader *l = NULL;
-	int r = loader_new(&l, LAB_PINS, &why);
+	int r = loader_new(&l, LAB_PINS, LAB_FLOW_SLOTS, &why);
 
 	if (r)
 		fail_msg("loader_new: %s: %s", strerror(-r), why ? why : "no reason");
@@ -71,13 +71,18 @@ void lab_reset(void)
 {
 	_cleanup_close_ int banks = pins_open(LAB_PINS, PINS_MAPS, "banks");
 	_cleanup_close_ int ctl = pins_open(LAB_PINS, PINS_MAPS, "ctl");
-	const struct dp_ctl none = {};
+	_cleanup_close_ int sets = pins_open(LAB_PINS, PINS_MAPS, "set_table");
+	struct dp_ctl as_new = {}, old;
 	uint32_t key = 0;
 
 	pins_clear(LAB_PINS, PINS_LINKS);
+	assert_int_equal(bpf_map_lookup_elem(ctl, &key, &old), 0);
+	memcpy(as_new.hash_key, old.hash_key, sizeof(as_new.hash_key));
+	assert_int_equal(pins_remove(LAB_PINS, PINS_MAPS, "set_members"), 0);
+	(void)bpf_map_delete_elem(sets, &key); /* may be empty */
 	assert_int_equal(pins_remove(LAB_PINS, PINS_MAPS, "bank-0"), 0);
 	assert_int_equal(pins_remove(LAB_PINS, PINS_MAPS, "bank-1"), 0);
-	assert_int_equal(bpf_map_update_elem(ctl, &key, &none, BPF_ANY), 0);
+	assert_int_equal(bpf_map_update_elem(ctl, &key, &as_new, BPF_ANY), 0);
 	for (; key < DP_BANKS; key++)
 		(void)bpf_map_delete_elem(banks, &key); /* may be empty */
 }

@@ -17,7 +17,8 @@
 #include "attach.h"
 #include "loader.h"
 
-#define LAB_PINS "/sys/fs/bpf/penstock/lab"
+#define LAB_PINS       "/sys/fs/bpf/penstock/lab"
+#define LAB_FLOW_SLOTS 1024
 
 /* Group setup. Skips the whole program, and says so, where namespaces are refused. */
 int lab_enter(void **state);

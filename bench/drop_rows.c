@@ -276,6 +276,13 @@ static int take_sample(struct stage *s, struct row *row, double *ret_ns)
 	return r;
 }
 
+/* A row may stand on what another one set up: where that could not be, this turns out only now. */
+static int leave_out(struct row *row, int r)
+{
+	row->absent = strdup(r < 0 ? strerror(-r) : "its turn could not begin");
+	return row->absent ? 0 : -ENOMEM;
+}
+
 static int run_live(struct stage *s, struct row *row)
 {
 	int r, off;
@@ -283,7 +290,7 @@ static int run_live(struct stage *s, struct row *row)
 
 	r = attach(s, row);
 	if (r)
-		return r;
+		return row->target == TARGET_COMMANDS ? leave_out(row, r) : r;
 	r = take_sample(s, row, &ns);
 	off = detach(s, row);
 	if (!r)

@@ -97,14 +97,18 @@ def test_a_sample_that_does_not_add_up_is_thrown_away(bench, row):
 
 
 def test_what_cannot_be_set_up_is_absent(bench):
+    """Also a row without a set-up of its own, which stands on that of another whose tool is missing."""
     rows = bench.run([
         {"name": "refused", "target": "penstock", "policy": "bad", "headers": "one"},
         {"name": "missing", "target": "commands", "headers": "one", "setup": [["/nonexistent/peer"]]},
         {"name": "failing", "target": "commands", "headers": "one", "setup": [["false"]]},
+        {"name": "on another's", "target": "commands", "headers": "one", "on": [["/nonexistent/peer"]]},
+        {"name": "not today", "target": "commands", "headers": "one", "on": [["false"]]},
         {"name": "floor", "target": "xdp-drop", "headers": "one"},
     ])
     assert "unknown key 'filters'" in rows[0]["absent"] and "No such file" in rows[1]["absent"]
-    assert "failed" in rows[2]["absent"] and rows[3]["samples"] == 1
+    assert "failed" in rows[2]["absent"] and "No such file" in rows[3]["absent"]
+    assert "could not begin" in rows[4]["absent"] and rows[5]["samples"] == 1
 
 
 def test_commands_have_their_turn_alone(bench):

@@ -30,13 +30,13 @@ LONG = os.environ.get("PENSTOCK_LONG") == "1"
 
 
 def wait_for(condition, what, limit=10.0, every=0.02):
-    """The first true value of condition()."""
+    """The first true value of condition(). what: a text, or what makes one when it is too late."""
     end = time.monotonic() + limit
     while True:
         value = condition()
         if value:
             return value
-        assert time.monotonic() < end, f"waited {limit} s for {what}"
+        assert time.monotonic() < end, f"waited {limit} s for {what() if callable(what) else what}"
         time.sleep(every)
 
 

@@ -19,6 +19,7 @@ SYNS = {"tc": 5_000_000, "xdp": 5_000_000} if LONG else {"tc": 1_000_000, "xdp":
 OTHERS = 2_000_000 if LONG else 200_000
 SECONDS = 600 if LONG else 90
 ALIVE = 0.999
+COUNTED = 40.0  # seconds: the daemon counts in slices, and a pass that began too early must end first
 
 
 OUTSIDE = """
@@ -97,7 +98,8 @@ def test_a_flood_evicts_no_flow(lab, hook, many_files):
     askers = [udp(lab, far, FAR[4]) for _ in range(TALKS)]
     assert all(asked(asker, server, (PEER[4], 53)) for asker in askers * 2)
     before = daemon.get("/v1/status")
-    wait_for(lambda: daemon.get("/v1/status")["state"]["flows"]["used"] == CONNECTIONS + TALKS, "the flows' count")
+    wait_for(lambda: daemon.get("/v1/status")["state"]["flows"]["used"] == CONNECTIONS + TALKS,
+             lambda: f"{CONNECTIONS + TALKS} flows: {daemon.get('/v1/status')['state']}", limit=COUNTED)
     flood(lab, peer, SYNS[hook], "syn", 80)
     flood(lab, peer, OTHERS, "udp", 123)
     flood(lab, peer, OTHERS, "icmp", 0)

@@ -302,50 +302,60 @@ static int slots_write(struct writer *w)
 	return 0;
 }
 
-static int slotted_write(struct writer *w)
-{
-	int r = w->record->flags & DP_CHAIN_CUTS ? slots_write(w) : 0;
-
-	if (!r)
-		r = marks_write(w, is_audit, &w->record->audit);
-	if (!r)
-		r = marks_write(w, is_state, &w->record->state);
-	if (!r)
-		r = set_vectors_write(w);
-	if (!r)
-		r = vectors_write(w);
-	return r ?: barred_write(w);
-}
-
-int chain_write(struct compile *c, size_t index)
+static struct writer writer_of(struct compile *c, size_t index)
 {
 	const struct model_chain *chain = &c->model->chains.at[index];
-	struct writer w = {
+
+	return (struct writer){
 		.c = c,
 		.chain = chain,
 		.slots = &c->slots[index],
 		.first = c->asks.first_slot[index],
 		.record = compile_record(c, chain->zone + 1, chain->dir),
 	};
-	int r = 0;
+}
 
-	*w.record = (struct dp_chain){
+static void record_init(struct writer *w)
+{
+	*w->record = (struct dp_chain){
 		.flags = DP_CHAIN_PRESENT,
-		.words = lines_for(w.slots->count, 64),
-		.default_reason = chain->default_verdict == DP_DROP ? DP_REASON_DEFAULT_DROP
-								    : DP_REASON_DEFAULT_PASS,
-		.rule_count = chain->rules.count,
+		.words = lines_for(w->slots->count, 64),
+		.default_reason = w->chain->default_verdict == DP_DROP ? DP_REASON_DEFAULT_DROP
+								       : DP_REASON_DEFAULT_PASS,
+		.rule_count = w->chain->rules.count,
 	};
 	for (enum dp_dim d = 0; d < DP_DIM_COUNT; d++)
-		w.record->table[d] = DP_REF_CLASS;
-	if (chain->first_only)
-		w.record->flags |= DP_CHAIN_FIRST_ONLY;
-	if (c->plans[index].cuts)
-		w.record->flags |= DP_CHAIN_CUTS;
+		w->record->table[d] = DP_REF_CLASS;
+	if (w->chain->first_only)
+		w->record->flags |= DP_CHAIN_FIRST_ONLY;
+}
+
+int chain_write_near(struct compile *c, size_t index)
+{
+	struct writer w = writer_of(c, index);
+	int r = 0;
+
+	record_init(&w);
 	c->chain_slots[index] = w.slots->count;
-	if (chain->rules.count)
-		r = rules_write(&w);
-	return r || !w.slots->count ? r : slotted_write(&w);
+	if (c->plans[index].cuts) {
+		w.record->flags |= DP_CHAIN_CUTS;
+		r = w.slots->count ? slots_write(&w) : 0;
+	}
+	if (!r)
+		r = marks_write(&w, is_audit, &w.record->audit);
+	if (!r)
+		r = marks_write(&w, is_state, &w.record->state);
+	return r ?: set_vectors_write(&w);
+}
+
+int chain_write(struct compile *c, size_t index)
+{
+	struct writer w = writer_of(c, index);
+	int r = w.chain->rules.count ? rules_write(&w) : 0;
+
+	if (r || !w.slots->count)
+		return r;
+	return vectors_write(&w) ?: barred_write(&w);
 }
 
 /* ---- trees ----------------------------------------------------------------------------------- */

@@ -203,6 +203,16 @@ static int refuse_image(struct compile *c)
 	return -E2BIG;
 }
 
+/* Chains with many run-time sets: four lines for each set. */
+static int refuse_near(struct compile *c)
+{
+	diag_error(
+		c->diags, everywhere(c->model), "capacity",
+		"run-time sets and chains need %zu lines where packets look first, %zu more than the limit of %d",
+		c->lines.vec.count, c->lines.vec.count - DP_NEAR_LINES, DP_NEAR_LINES);
+	return -E2BIG;
+}
+
 static int compile_init(struct compile *c)
 {
 	size_t chains = c->model->chains.count;
@@ -247,9 +257,13 @@ static int write_all(struct compile *c)
 	if (!r)
 		r = lines_add(&c->lines, DP_CHAIN_LINE(c->model->zones.count + 1, 0), &line);
 	for (size_t i = 0; !r && i < chains; i++)
-		r = chain_write(c, i);
+		r = chain_write_near(c, i);
 	if (!r)
 		r = ordinals_write(c, &ordinals);
+	if (!r && c->lines.vec.count > DP_NEAR_LINES)
+		r = refuse_near(c);
+	for (size_t i = 0; !r && i < chains; i++)
+		r = chain_write(c, i);
 	if (!r)
 		r = tables_write(c, true);
 	for (size_t i = 0; !r && i < chains; i++)

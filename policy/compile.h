@@ -36,7 +36,14 @@ static inline struct dp_chain *compile_record(struct compile *c, uint32_t zone, 
 }
 
 /*
- * Writes what a chain owns, its rules and vectors, and fills in its record except for the references to
+ * Begins a chain's record and writes what packets look for among the near lines alone: the rules of its slots, which
+ * of them audit or ask for state, and what run-time sets mean for them. Of all chains before any chain_write().
+ * 0, -ENOMEM, -E2BIG.
+ */
+int chain_write_near(struct compile *c, size_t index) _must_check_;
+
+/*
+ * Writes what else a chain owns, its rules and vectors, and fills in its record except for the references to
  * tables and the trees. 0, -ENOMEM, -E2BIG.
  */
 int chain_write(struct compile *c, size_t index) _must_check_;

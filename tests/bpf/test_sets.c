@@ -6,6 +6,7 @@
  */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -285,6 +286,57 @@ static void a_negation_beside_a_set(void **state)
 	end(&s);
 }
 
+#define OTHERS      12
+#define OTHER_RULES 500
+#define LAST_RULES \
+	600 /* more than vectors have slots: the chain has trees, and slots have rule numbers */
+
+/*
+ * Chains before it fill more lines with vectors than are near. What packets look for among the near lines must stand
+ * there all the same: sets were read from another chain's vectors.
+ */
+static void the_last_of_many_large_chains(void **state)
+{
+	struct sets s;
+	char *text = NULL;
+	size_t size = 0;
+	FILE *f = open_memstream(&text, &size);
+
+	(void)state;
+	assert_non_null(f);
+	fprintf(f, "version: 1\nattach:\n  wan: {dev: lo}\n");
+	for (int z = 0; z < OTHERS; z++)
+		fprintf(f, "  z%d: {dev: none%d}\n", z, z);
+	fprintf(f, "sets:\n  banned: {max: 1000}\nfilter:\n");
+	for (int z = 0; z < OTHERS; z++) {
+		fprintf(f, "  z%d-in:\n    at: z%d.ingress\n    default: pass\n    rules:\n", z, z);
+		for (int i = 0; i < OTHER_RULES; i++)
+			fprintf(f, "      - {id: r%d, from: 10.%d.%d.%d, do: drop}\n", i, z,
+				i / 256, i % 256);
+	}
+	fprintf(f, "  wan-in:\n    at: wan.ingress\n    default: pass\n    rules:\n");
+	for (int i = 0; i < LAST_RULES; i++)
+		fprintf(f, "      - {id: r%d, from: 11.0.%d.%d, proto: tcp, dport: 80, do: drop}\n",
+			i, i / 256, i % 256);
+	fprintf(f, "      - {id: watch, proto: tcp, dport: 81, do: drop, mode: audit}\n"
+		   "      - {id: banned, from: $banned, do: drop}\n");
+	assert_int_equal(fclose(f), 0);
+	begin(&s);
+	rig_apply(s.rig, text);
+	free(text);
+	assert_true(s.rig->policy.image.count > DP_NEAR_LINES);
+	(void)add(&s, "198.51.100.9", rig_set_number(0));
+	for (int hook = XDP; hook <= IN; hook++) {
+		struct frame watched = tcp("198.51.100.8", 81);
+
+		expect(&s, hook, tcp("198.51.100.9", 80), "banned");
+		expect(&s, hook, tcp("198.51.100.8", 80), "default");
+		expect(&s, hook, tcp("11.0.2.1", 80), "r513");
+		assert_int_equal(rig_run(s.rig, hook, watched.bytes, watched.len).audits, 1);
+	}
+	end(&s);
+}
+
 /* A whole family is one member of length 0; and audit rules ask like others. */
 static void the_shortest_prefix(void **state)
 {
@@ -458,6 +510,7 @@ int main(void)
 		cmocka_unit_test(members_beside_those_of_the_policy),
 		cmocka_unit_test(every_key),
 		cmocka_unit_test(a_negation_beside_a_set),
+		cmocka_unit_test(the_last_of_many_large_chains),
 		cmocka_unit_test(the_shortest_prefix),
 		cmocka_unit_test(members_expire),
 		cmocka_unit_test(a_set_that_the_policy_does_not_know),

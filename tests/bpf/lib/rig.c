@@ -449,9 +449,9 @@ const char *rig_reason_text(enum dp_reason reason)
 	return reason < DP_REASON_COUNT ? reason_texts[reason] : "(none)";
 }
 
-/* Of small policies: whole before and after each frame. */
-#define SNAPSHOT_CHAINS 8
-#define SNAPSHOT_RULES  1024
+/* Whole before and after each frame. */
+#define SNAPSHOT_CHAINS 16
+#define SNAPSHOT_RULES  8192
 
 struct snapshot {
 	struct dp_chain_counters chain[SNAPSHOT_CHAINS];

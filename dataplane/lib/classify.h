@@ -156,12 +156,11 @@ static __always_inline void classify(const struct view *v, struct key *k)
 {
 	struct candidates *c = &k->candidates;
 
-	*c = (struct candidates){};
 	c->word[0] = v->chain->words ? ~0ull : 0;
-	if (v->chain->words > 1)
+	if (unlikely(v->chain->words > 1 || v->chain->state | v->chain->audit) || dry_run)
 #pragma clang loop unroll(full)
 		for (int i = 1; i < DP_VECTOR_WORDS; i++)
-			c->word[i] = ~0ull;
+			c->word[i] = v->chain->words > 1 ? ~0ull : 0;
 	if (v->chain->words)
 		match(v, k, c);
 	if (unlikely(v->chain->flags & DP_CHAIN_CUTS))

@@ -53,6 +53,8 @@ struct flow_name {
 	__u32 region; /* of pending */
 };
 
+#define DP_FRESH_WORDS 4
+
 /*
  * What rules can ask for, and which one decided. It lies in a map, not on the stack: what the verifier
  * reads from a map is any number, so the stages behind the parser are checked once. From the stack it
@@ -64,23 +66,34 @@ struct key {
 	__u32 bank_index;
 	__u32 chain; /* line of the chain in the bank */
 	__u32 ifindex;
-	__u16 sport, dport; /* host order */
-	__u16 icmp;         /* type << 8 | code */
-	__u16 vlan;         /* outermost id, DP_VLAN_NONE when untagged */
-	__u8 family;        /* enum pkt_family */
-	__u8 proto;
-	__u8 flags; /* TCP */
-	__u8 nd;    /* a neighbour or router discovery message with hop limit 255 */
-	__u8 has_ports, has_icmp;
+	__u16 vlan;      /* outermost id, DP_VLAN_NONE when untagged */
+	__u8 family;     /* enum pkt_family */
 	__u8 dir;        /* enum dp_dir */
 	__u8 first_only; /* of the chain: fragments are followed, not dropped */
 
-	/* For the tables of flows and datagrams. */
-	__u8 fragment;   /* enum pkt_fragment */
-	__u8 fragmented; /* also a whole datagram behind a fragment header */
-	__u8 local; /* at TC egress: from a socket of this machine; of TCP the kernel knows the state */
-	__u16 echo;    /* identifier of an ICMP echo */
-	__u16 headers; /* bytes before the payload of the transport, for a buffer of segments */
+	/* What begins as 0 for each packet; in one place, so that this takes DP_FRESH_WORDS stores. */
+	union {
+		struct {
+			__u16 sport, dport; /* host order */
+			__u16 icmp;         /* type << 8 | code */
+			__u16 echo;         /* identifier of an ICMP echo */
+			__u8 proto;
+			__u8 flags; /* TCP */
+			__u8 nd;    /* a neighbour or router discovery message with hop limit 255 */
+			__u8 has_ports, has_icmp;
+			__u8 fragment;   /* enum pkt_fragment */
+			__u8 fragmented; /* also a whole datagram behind a fragment header */
+			__u8 local; /* at TC egress: from a socket of this machine; of TCP the kernel
+				       knows the state */
+			__u16 headers; /* bytes before the payload of the transport, for a buffer of
+					  segments */
+			__u16 pad;
+			__u32 live;         /* enum live */
+			__u32 rule_counter; /* slot to count it in, 0 for none */
+			__u32 has_audits;   /* any of audit_hits */
+		};
+		__u64 fresh[DP_FRESH_WORDS];
+	};
 	__u32 len; /* as in struct pkt, but not what the parser's checks make the verifier know of it */
 	__u32 fragment_id; /* host order */
 	__u32 fragment_at; /* first and last byte, past the end, in its datagram */
@@ -90,7 +103,6 @@ struct key {
 	__u32 end;      /* of the datagram */
 	__u32 tracks;   /* what passes makes flows */
 	__u32 stateful; /* makes flows, or asks for them */
-	__u32 live;     /* enum live */
 	__u32 kind;     /* DP_BOX_*, for cut trees */
 	__u64 left;     /* boxes of it that the addresses fit, a bit each */
 	struct dp_cut cuts[DP_CUT_TREES]; /* leaves */
@@ -104,11 +116,9 @@ struct key {
 	} quote;
 	struct dp_flow content; /* of a flow to be written */
 
-	__u32 rule;         /* number of the deciding rule, DP_EXPLAIN_NO_RULE */
-	__u32 rule_counter; /* slot to count it in, 0 for none */
-	__u32 cut_rule;     /* lowest that matches in the trees, DP_EXPLAIN_NO_RULE */
-	__u32 has_audits;   /* any of audit_hits */
-	__u32 forgotten;    /* see forget() */
+	__u32 rule;      /* number of the deciding rule, DP_EXPLAIN_NO_RULE */
+	__u32 cut_rule;  /* lowest that matches in the trees, DP_EXPLAIN_NO_RULE */
+	__u32 forgotten; /* see forget() */
 	__u64 audit_hits[DP_VECTOR_WORDS]; /* audit rules met before the deciding one, by slot */
 	struct candidates candidates;
 

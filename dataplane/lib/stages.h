@@ -28,12 +28,10 @@ static __always_inline bool pkt_init(struct pkt *pkt, __u32 hook)
 	if (!k)
 		return false;
 	pkt->key = k;
-	k->sport = k->dport = k->icmp = 0;
-	k->proto = k->flags = k->nd = k->has_ports = k->has_icmp = 0;
-	k->fragment = k->fragmented = k->local = k->live = 0;
-	k->echo = k->headers = 0;
+#pragma clang loop unroll(full)
+	for (int i = 0; i < DP_FRESH_WORDS; i++)
+		k->fresh[i] = 0;
 	k->rule = k->cut_rule = DP_EXPLAIN_NO_RULE;
-	k->rule_counter = k->has_audits = 0;
 	if (dry_run) {
 		explain.audit_count = explain.dims = explain.boxes = explain.live = 0;
 		/* What the parser does not come to is not what the last packet had. */

@@ -353,6 +353,36 @@ static void truncated_everywhere(enum rig_hook hook)
 	rig_free(&rig);
 }
 
+#define LINEAR_BYTES \
+	3520 /* at most, of a frame in a test run: a page less the headroom and the tailroom */
+
+/*
+ * A frame that goes on in other buffers is as long as all of them: the datagram ends where its header says, and all
+ * bytes are counted. Rules out the length of the first buffer.
+ */
+static void frames_in_several_buffers(void **state)
+{
+	struct rig *rig = rig_new(policy);
+
+	(void)state;
+	for (size_t len = LINEAR_BYTES - 2; len <= FRAME_MAX; len += 17) {
+		struct frame f = frame_flow(src4, dst4, IPPROTO_TCP, 40000, 80, SYN), cut;
+		struct rig_outcome o;
+
+		frame_pad(&f, len);
+		frame_finish(&f);
+		cut = f;
+		cut.len--;
+		o = rig_run(rig, RIG_XDP_INGRESS, f.bytes, f.len);
+		assert_int_equal(o.reason, DP_REASON_RULE_PASS);
+		assert_int_equal(o.bytes, len);
+		o = rig_run(rig, RIG_XDP_INGRESS, cut.bytes, cut.len);
+		assert_int_equal(o.reason, DP_REASON_TRUNCATED);
+		assert_int_equal(o.bytes, len - 1);
+	}
+	rig_free(&rig);
+}
+
 static void egress_has_its_own_chain(void **state)
 {
 	const struct filter_case cases[] = {
@@ -429,6 +459,7 @@ int main(void)
 		cmocka_unit_test(ipv6_headers_tc),
 		cmocka_unit_test(truncated_everywhere_xdp),
 		cmocka_unit_test(truncated_everywhere_tc),
+		cmocka_unit_test(frames_in_several_buffers),
 		cmocka_unit_test(egress_has_its_own_chain),
 		cmocka_unit_test(audit_is_bounded),
 	};

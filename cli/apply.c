@@ -14,23 +14,28 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "check.h"
 #include "client.h"
 #include "diags.h"
 #include "help.h"
 #include "input.h"
+#include "login.h"
 #include "output.h"
 #include "policy.h"
 #include "term.h"
 #include "vec.h"
 #include "verbs.h"
 
-#define APPLY_TIMEOUT_MS (2 * 60 * 1000)
+#define CONFIRM_MAX_MS     (24ull * 3600 * 1000)
+#define DEFAULT_CONFIRM_MS (60 * 1000) /* for who is logged in from elsewhere */
 
 struct parcel {
 	const struct input *in;
 	VEC(int) fds;
 	struct json_object *paths;
 	bool set_missing; /* a set file could not be opened */
+	bool confirm_given;
+	uint64_t confirm_ms;
 };
 
 static void parcel_done(struct parcel *p)
@@ -190,6 +195,26 @@ static void show_done(struct json_object *answer)
 		       term_count(json_number(answer, "changed"), "line", lines), ms);
 }
 
+/* Who cannot log in any more cannot confirm. */
+static void show_confirm(struct json_object *answer)
+{
+	struct json_object *confirm = json_member(answer, "confirm");
+	struct json_object *previous = json_member(confirm, "previous");
+	char left[TERM_NUMBER];
+
+	if (!confirm)
+		return;
+	printf("'penstock confirm' within %s, or ",
+	       term_duration(json_number(confirm, "left_ms"), left));
+	if (previous) {
+		fputs("policy ", stdout);
+		term_write(stdout, json_text(previous, "digest"), TERM_LINE);
+		puts(" comes back; devices and zones when the daemon runs");
+	} else {
+		puts("nothing is filtered again");
+	}
+}
+
 static enum status show_answer(const struct invocation *call, const struct answer *answer)
 {
 	bool diagnosed = json_count(answer->json, "diagnostics");
@@ -213,6 +238,7 @@ static enum status show_answer(const struct invocation *call, const struct answe
 	if (!output_json(call)) {
 		show_done(answer->json);
 		show_devices(call);
+		show_confirm(answer->json);
 	}
 	return STATUS_DONE;
 }
@@ -227,7 +253,7 @@ static enum status send_parcel(const struct invocation *call, const struct parce
 		.fds = p->fds.at,
 		.fd_count = p->fds.count,
 		.changes = true,
-		.timeout_ms = APPLY_TIMEOUT_MS,
+		.timeout_ms = CHANGE_TIMEOUT_MS,
 	};
 	enum status status;
 
@@ -238,6 +264,10 @@ static enum status send_parcel(const struct invocation *call, const struct parce
 	json_set(body, "file", json_object_new_string(p->in->name));
 	json_set(body, "dir", dir_name(p->in));
 	json_set(body, "paths", json_object_get(p->paths));
+	if (p->confirm_given)
+		json_set(body, "confirm_ms", json_object_new_uint64(p->confirm_ms));
+	else if (login_is_remote())
+		json_set(body, "confirm_preset_ms", json_object_new_uint64(DEFAULT_CONFIRM_MS));
 	status = client_send(call, &rq, &answer);
 	return status == STATUS_DONE ? show_answer(call, &answer) : status;
 }
@@ -257,6 +287,11 @@ static enum status diagnose(const struct invocation *call)
 	return STATUS_FAILED;
 }
 
+static bool read_confirm(const char *text, uint64_t *ret_ms)
+{
+	return parse_duration(text, strlen(text), ret_ms) && *ret_ms <= CONFIRM_MAX_MS;
+}
+
 enum status verb_apply(const struct invocation *call)
 {
 	_cleanup_input_ struct input in = INPUT_INIT;
@@ -266,10 +301,13 @@ enum status verb_apply(const struct invocation *call)
 	if (call->value[OPTION_CONFIRM] && call->value[OPTION_NO_CONFIRM])
 		return help_usage_error(call->command,
 					"'--confirm' and '--no-confirm' exclude each other");
-	if (call->value[OPTION_CONFIRM]) {
-		term_error("'--confirm' is not carried out yet; nothing was applied");
-		return STATUS_FAILED;
-	}
+	parcel.confirm_given = call->value[OPTION_CONFIRM] || call->value[OPTION_NO_CONFIRM];
+	if (call->value[OPTION_CONFIRM] &&
+	    !read_confirm(call->value[OPTION_CONFIRM], &parcel.confirm_ms))
+		return help_usage_error(
+			call->command,
+			"'--confirm' takes a time of a day at most, as 60s or 5m, not '%s'",
+			call->value[OPTION_CONFIRM]);
 	r = input_open(&in, call->args[0]);
 	if (r) {
 		term_error("cannot read %s: %s", in.name, strerror(-r));

@@ -23,6 +23,9 @@ struct request {
 	long timeout_ms; /* 0: the default */
 };
 
+/* Of a change that compiles a policy. */
+#define CHANGE_TIMEOUT_MS (2 * 60 * 1000)
+
 struct answer {
 	long http; /* status of HTTP */
 	struct json_object *json;

@@ -52,8 +52,10 @@ const struct option_def command_options[OPTION_COUNT] = {
 			   .help = "print nothing; exit 1 if the form is not canonical" },
 	[OPTION_CONFIRM] = { .name = "confirm",
 			     .metavar = "TIME",
-			     .help = "go back unless confirmed in time (not carried out yet)" },
+			     .help = "go back unless it is confirmed within this time; 0: need not be" },
 	[OPTION_NO_CONFIRM] = { .name = "no-confirm", .help = "take effect for good at once" },
+	[OPTION_LIST] = { .name = "list",
+			  .help = "show the policies that ran, and change nothing" },
 	[OPTION_CHAIN] = { .name = "chain",
 			   .metavar = "NAME",
 			   .help = "only this chain",
@@ -132,10 +134,33 @@ const struct command commands[] = {
 		.details =
 			"The policy and its set files are opened by the caller and handed to the daemon. When\n"
 			"apply returns with 0 the policy is attached and enforced; a refused policy changes\n"
-			"nothing.",
+			"nothing.\n"
+			"\n"
+			"With a time to confirm in, packets meet the policy of before again when 'penstock confirm'\n"
+			"does not come in time, whether the daemon lives or not. The time is that of '--confirm',\n"
+			"else the policy's 'safety.confirm', else 60s for who sits at a terminal of a remote login.\n"
+			"Meanwhile no other change begins.",
 		.args = FILE_ARG,
 		.options = OPTION_BIT(OPTION_CONFIRM) | OPTION_BIT(OPTION_NO_CONFIRM),
 		.run = verb_apply,
+	},
+	{
+		.name = "confirm",
+		.summary = "let the applied policy stay",
+		.details =
+			"For a policy that was applied with a time to confirm in. Exits with 1 when nothing waits to\n"
+			"be confirmed, or when it is too late.",
+		.run = verb_confirm,
+	},
+	{
+		.name = "rollback",
+		.summary = "go back to the policy that ran before",
+		.details =
+			"A policy that waits to be confirmed is undone at once. Else the last policy that ran before\n"
+			"and says something else is applied again, from the texts that the daemon has kept; another\n"
+			"rollback goes forth again. The daemon keeps the last 10 policies: see '--list'.",
+		.options = OPTION_BIT(OPTION_LIST),
+		.run = verb_rollback,
 	},
 	{
 		.name = "status",

@@ -247,6 +247,33 @@ static void compare_rules(struct comparison *c, const char *name, struct json_ob
 	compare_order(c, name, was, fresh);
 }
 
+/* `safety.confirm`, which says nothing of packets but is content all the same. */
+static struct json_object *confirm_text(struct json_object *manifest)
+{
+	char text[64];
+	uint64_t ms = json_number(manifest, "confirm_ms");
+
+	if (!json_member(manifest, "confirm_ms"))
+		return NULL;
+	(void)snprintf(text, sizeof(text), "%" PRIu64 "%s", ms % 1000 ? ms : ms / 1000,
+		       ms % 1000 ? "ms" : "s"); /* always fits */
+	return json_object_new_string(text);
+}
+
+static void compare_confirm(struct comparison *c, struct json_object *old,
+			    struct json_object *fresh)
+{
+	struct json_object *was = confirm_text(old), *is = confirm_text(fresh);
+	const char *change = !was ? "added" : !is ? "removed" : "changed";
+
+	if (json_object_equal(was, is)) {
+		json_object_put(was);
+		json_object_put(is);
+		return;
+	}
+	report(c, "safety", change, NULL, "confirm", was, is);
+}
+
 struct json_object *compare_manifests(struct json_object *old, struct json_object *fresh)
 {
 	static const struct kind kinds[] = {
@@ -258,6 +285,7 @@ struct json_object *compare_manifests(struct json_object *old, struct json_objec
 
 	if (!c.changes)
 		return NULL;
+	compare_confirm(&c, old, fresh);
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
 		compare_kind(&c, &kinds[i], old, fresh);
 	for (size_t i = 0; i < json_count(fresh, "chains"); i++) {

@@ -8,7 +8,7 @@ struct json_object;
 
 /*
  * What turns old into fresh; old may be NULL for "no policy". An array, empty when both mean the same:
- *   {kind: "zone"|"set"|"chain"|"rule", change: "added"|"removed"|"changed"|"moved", chain, name, from, to}
+ *   {kind: "safety"|"zone"|"set"|"chain"|"rule", change: "added"|"removed"|"changed"|"moved", chain, name, from, to}
  * chain is there for rules only. from and to say what it was and is; for a moved rule they are its places
  * in the chain, from 1. Places in files, file names and the way of writing make no difference.
  * NULL when out of memory.

@@ -28,6 +28,10 @@ static void show_policy(struct json_object *status)
 		term_write(stdout, at, TERM_LINE);
 		putchar('\n');
 	}
+	if (json_member(status, "confirm"))
+		printf("to confirm: within %s, or the policy of before comes back\n",
+		       term_duration(json_number(json_member(status, "confirm"), "left_ms"),
+				     number));
 	if (json_object_get_boolean(json_member(status, "applying")))
 		puts("applying: another policy is being applied now");
 	if (json_member(status, "memory_bytes"))

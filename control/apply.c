@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "apply_switch.h"
+#include "confirm.h"
 #include "counters.h"
 #include "daemon.h"
 #include "fail.h"
@@ -17,6 +18,7 @@
 #include "job.h"
 #include "jsonobj.h"
 #include "log.h"
+#include "save.h"
 #include "state.h"
 
 struct apply {
@@ -36,6 +38,8 @@ struct apply {
 	struct overrides overrides; /* as they are after the change */
 	bool overrides_changed;
 	uint64_t flipped_from; /* the generation that ran before */
+	uint64_t confirm_ms;
+	struct source_numbers needed; /* texts that stay */
 	int r;
 	char *why;
 	bool unchanged;
@@ -76,6 +80,7 @@ static void apply_free(struct apply **at)
 	vec_done(&a->clear.rules);
 	vec_done(&a->clear.chains);
 	vec_done(&a->overrides);
+	vec_done(&a->needed);
 	free(a->why);
 	free(a);
 	*at = NULL;
@@ -160,6 +165,7 @@ static void log_outcome(const struct apply *a, const struct apply_outcome *o)
 static void finish(struct apply *a)
 {
 	struct apply_outcome o = { .error = a->r, .file = a->request.file };
+	_cleanup_json_ struct json_object *confirm = NULL;
 	struct daemon *d = a->d;
 
 	leave_list(a);
@@ -178,6 +184,8 @@ static void finish(struct apply *a)
 	o.lines_changed = a->installed.lines_changed;
 	o.compile_ms = a->compile_ms;
 	o.install_ms = a->install_ms;
+	confirm = o.result == APPLY_DONE && !a->request.check_only ? confirm_report(d) : NULL;
+	o.confirm = confirm;
 	log_outcome(a, &o);
 	if (a->request.check_only)
 		d->checks--;
@@ -221,10 +229,6 @@ static void settle(void *ctx)
 	if (a->import.tracked)
 		flows_import(&a->import, d->loader);
 	state_prune(d->state, d->running->number, a->flipped_from);
-	r = a->overrides_changed ? overrides_save(&d->overrides, d->state) : 0;
-	if (r < 0)
-		log_warning("state: overrides: %s; those of before come back at the next start",
-			    strerrordesc_np(-r));
 }
 
 static void on_settled(void *ctx)
@@ -236,7 +240,8 @@ static void on_settled(void *ctx)
 		log_info("flows: %llu imported from the kernel's connection tracking",
 			 (unsigned long long)a->import.put);
 	flows_watch_imported(a->d->flows, &a->import);
-	sets_drop_unnamed(a->d->sets);
+	if (!a->d->confirm)
+		sets_drop_unnamed(a->d->sets);
 	finish(a);
 }
 
@@ -284,6 +289,9 @@ static void install(void *ctx)
 		r = generation_patch(a->generation, a->image.lines, a->image.count, &a->why);
 	if (!r)
 		r = save(a);
+	/* A first policy must have something to go back to. */
+	if (!r && a->confirm_ms && !d->running)
+		r = install_nothing(d->loader, &a->why);
 	if (!r)
 		r = install_write(d->loader, a->image.lines, a->image.count, &a->installed,
 				  &a->why);
@@ -300,15 +308,54 @@ static void install(void *ctx)
 static int flip(struct apply *a)
 {
 	bool adopt = a->adds_state && !a->import.tracked;
+	struct apply_to to = { .bank = a->installed.bank };
 	uint32_t before = 0;
 	int r;
 
 	if (adopt)
 		before = flows_adopt(a->d->loader, flows_now() + DP_TICKS(FLOWS_ADOPT_SECONDS));
-	r = apply_switch(a->d, a->generation, &a->overrides, a->installed.bank, &a->why);
+	if (a->confirm_ms)
+		to.deadline = flows_at(a->confirm_ms);
+	r = apply_switch(a->d, a->generation, &a->overrides, &to, &a->why);
 	if (r < 0 && adopt)
 		(void)flows_adopt(a->d->loader, before); /* what it was meanwhile is of no use */
 	return r;
+}
+
+/* The policy is the running one; what ran before goes, or waits for whether this one is confirmed. */
+static void take_over(struct apply *a)
+{
+	struct daemon *d = a->d;
+	struct generation *before = d->running;
+	struct overrides overrides = d->overrides;
+	uint32_t deadline = (uint32_t)(loader_active(d->loader) >> DP_ACTIVE_DEADLINE_SHIFT);
+
+	a->flipped_from = before ? before->number : 0;
+	a->overrides_changed = a->overrides.count != overrides.count;
+	d->last_number = a->generation->number;
+	d->running = TAKE_PTR(a->generation);
+	d->overrides = a->overrides;
+	a->overrides = (struct overrides){};
+	if (a->confirm_ms && confirm_begin(d, &before, &overrides, deadline) < 0) {
+		install_flip(d->loader, a->installed.bank, 0);
+		log_error("confirm: out of memory; policy stays without being confirmed");
+	}
+	generation_free(&before);
+	vec_done(&overrides);
+	if (a->request.guard)
+		history_forget(&d->history, a->flipped_from);
+	if (history_add(&d->history, d->running, a->request.uid) < 0)
+		log_warning("history: out of memory; %s", HISTORY_LOSS);
+}
+
+/* What could be undone keeps the overrides on disk as they were. */
+static void save_what_changed(struct apply *a)
+{
+	struct daemon *d = a->d;
+
+	save_later(d, HISTORY_FILE, history_to_json(&d->history), HISTORY_LOSS);
+	if (a->overrides_changed && !d->confirm)
+		save_later(d, OVERRIDES_FILE, overrides_to_json(&d->overrides), OVERRIDES_LOSS);
 }
 
 static void on_installed(void *ctx)
@@ -324,19 +371,10 @@ static void on_installed(void *ctx)
 		finish(a);
 		return;
 	}
-	a->flipped_from = d->running ? d->running->number : 0;
-	d->last_number = a->generation->number;
-	generation_free(&d->running);
-	d->running = TAKE_PTR(a->generation);
-	a->overrides_changed = a->overrides.count != d->overrides.count;
-	vec_done(&d->overrides);
-	d->overrides = a->overrides;
-	a->overrides = (struct overrides){};
-	feeds_follow(d->feeds);
+	take_over(a);
 	apply_detach_rest(d);
-	if (flows_watch_run(d->flows, generation_is_stateful(d->running)) < 0)
-		log_warning(
-			"flows: cannot be counted; 'penstock status' does not know how many there are");
+	daemon_policy_changed(d);
+	save_what_changed(a);
 	/* The policy is active, whatever becomes of the tidying up. */
 	if (worker_submit(d->worker, settle, on_settled, a) < 0)
 		on_settled(a);
@@ -416,6 +454,9 @@ static void on_read(void *ctx)
 	}
 	a->overrides_changed = overrides_drop_named(&a->overrides, a->generation);
 	a->sets_taken = sets_taken(a->d->sets);
+	a->confirm_ms = a->request.confirm_given      ? a->request.confirm_ms
+			: a->generation->says_confirm ? a->generation->confirm_ms
+						      : a->request.confirm_preset_ms;
 	if (runs_already(a))
 		answer_unchanged(a);
 	else
@@ -501,6 +542,7 @@ static void keep_sources(void *ctx)
 	struct apply *a = ctx;
 	const struct generation *running = a->d->running;
 
+	sources_clean(a->d->state, &a->needed);
 	a->r = sources_keep(a->d->state, running ? &running->sources : NULL, a->request.paths,
 			    &a->request.fds, &a->sources, &a->why);
 	if (!a->r && a->request.guard)
@@ -523,7 +565,17 @@ static int check_room(const struct daemon *d, bool check_only)
 		return -ESHUTDOWN;
 	if (check_only)
 		return d->checks < APPLY_CHECKS_MAX ? 0 : -EAGAIN;
+	if (d->confirm)
+		return -EINPROGRESS;
 	return d->changing ? -EBUSY : 0;
+}
+
+static int note_needed(struct apply *a)
+{
+	const struct generation *running = a->d->running;
+	int r = history_sources(&a->d->history, &a->needed);
+
+	return r || !running ? r : vec_push(&a->needed, running->sources.number);
 }
 
 int apply_start(struct daemon *d, struct apply_request *request, apply_done_fn *done, void *ctx)
@@ -538,6 +590,9 @@ int apply_start(struct daemon *d, struct apply_request *request, apply_done_fn *
 	if (!r) {
 		*a = (struct apply){ .d = d, .request = *request, .done = done, .ctx = ctx };
 		*request = (struct apply_request){};
+		r = note_needed(a);
+	}
+	if (!r) {
 		r = a->request.check_only ? start_job(a)
 					  : worker_submit(d->worker, keep_sources, on_kept, a);
 	}

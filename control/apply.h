@@ -7,7 +7,8 @@
  *   3. nothing to do? then that is the answer              (loop)
  *   4. names get counter slots, which go into the image; names, spans and slots are saved, synced;
  *      the inactive bank is written and read back; slots with a new owner are cleared    (worker)
- *   5. devices are attached, the flip, devices that are not wanted any more are detached (loop)
+ *   5. devices are attached, the flip, devices that are not wanted any more are detached (loop); what is to be
+ *      confirmed keeps them until then, see confirm.h
  *   6. the last packet has left the old bank; old files go (worker)
  * Whatever fails before the flip leaves everything as it was. Nothing after the flip can fail.
  */
@@ -37,7 +38,10 @@ struct apply_request {
 	struct fd_list fds;        /* the policy, then one for each path */
 	bool check_only;
 	const struct apply_guard *guard; /* NULL: nobody is asked; its owner speaks of failures */
-	pid_t pid;                       /* who asked, 0: ourselves */
+	bool confirm_given;              /* the time to confirm in: by who asks, */
+	uint64_t confirm_ms;
+	uint64_t confirm_preset_ms; /* else by the policy, else this; 0: no need to */
+	pid_t pid;                  /* who asked, 0: ourselves */
 	uid_t uid;
 };
 
@@ -63,6 +67,7 @@ struct apply_outcome {
 	uint64_t generation; /* 0 for a check */
 	uint32_t lines_changed;
 	uint64_t rules, compile_ms, install_ms, image_bytes;
+	struct json_object *confirm; /* see confirm_report(); NULL when there is no need to */
 };
 
 typedef void apply_done_fn(void *ctx, const struct apply_outcome *outcome);
@@ -70,8 +75,8 @@ typedef void apply_done_fn(void *ctx, const struct apply_outcome *outcome);
 #define APPLY_CHECKS_MAX 4 /* at the same time */
 
 /*
- * Takes the request over, also when it fails: -EBUSY when another change is under way, -EAGAIN when too
- * many checks are, other errors with nothing started. done() is called once, on the loop, later.
+ * Takes the request over, also when it fails: -EBUSY when another change is under way, -EINPROGRESS when one
+ * waits to be confirmed, -EAGAIN when too many checks are under way, other errors with nothing started. done() is called once, on the loop, later.
  */
 int apply_start(struct daemon *d, struct apply_request *request, apply_done_fn *done,
 		void *ctx) _must_check_;

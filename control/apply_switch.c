@@ -76,14 +76,14 @@ static bool has_vanished(struct daemon *d, const struct attach_wants *wants)
 
 /* -EAGAIN when the devices changed under our hands. */
 static int try_switch(struct daemon *d, const struct generation *next,
-		      const struct overrides *overrides, unsigned int bank, char **ret_why)
+		      const struct overrides *overrides, const struct apply_to *to, char **ret_why)
 {
 	_cleanup_(plan_done) struct plan p = {};
 	_cleanup_free_ char *failures = NULL;
 	int r = plan(d, next, overrides, &p);
 
 	if (!r)
-		r = attach_set_zones(d->attach, bank, &p.next);
+		r = attach_set_zones(d->attach, to->bank, &p.next);
 	if (r < 0)
 		return fail(ret_why, r, "the devices of the policy cannot be prepared: %s",
 			    strerrordesc_np(-r));
@@ -97,17 +97,17 @@ static int try_switch(struct daemon *d, const struct generation *next,
 		return fail(ret_why, has_vanished(d, &p.next) ? -EAGAIN : r, "cannot attach: %s",
 			    failures ? failures : strerrordesc_np(-r));
 	}
-	install_flip(d->loader, bank);
+	install_flip(d->loader, to->bank, to->deadline);
 	return 0;
 }
 
 int apply_switch(struct daemon *d, const struct generation *next, const struct overrides *overrides,
-		 unsigned int bank, char **ret_why)
+		 const struct apply_to *to, char **ret_why)
 {
 	int r = -EAGAIN;
 
 	for (int tries = 0; r == -EAGAIN && tries < TRIES; tries++)
-		r = try_switch(d, next, overrides, bank, ret_why);
+		r = try_switch(d, next, overrides, to, ret_why);
 	return r;
 }
 

@@ -13,6 +13,7 @@
 #include <systemd/sd-event.h>
 
 #include "api.h"
+#include "confirm.h"
 #include "fail.h"
 #include "feeds.h"
 #include "install.h"
@@ -63,33 +64,56 @@ static void say_once(char **said, char *text, const char *after)
 	*said = text;
 }
 
+/* Of both policies while one waits to be confirmed: ret_both is what is to be attached. */
+static int set_zones(struct daemon *d, struct attach_wants *ret_now, struct attach_wants *ret_both,
+		     char **ret_doubts)
+{
+	_cleanup_free_ char *ignored = NULL;
+	struct attach_wants before = {};
+	struct netif_devs devs = {};
+	unsigned int bank = loader_active(d->loader) & DP_ACTIVE_BANK;
+	int r = netif_list(d->netif, &devs);
+
+	if (!r)
+		r = wants_compute(d->running, &d->overrides, &devs, ret_now, ret_doubts);
+	if (!r)
+		r = attach_set_zones(d->attach, bank, ret_now);
+	if (!r && confirm_previous(d) && !confirm_previous(d)->nameless) {
+		r = wants_compute(confirm_previous(d), confirm_overrides(d), &devs, &before,
+				  &ignored);
+		if (!r)
+			r = attach_set_zones(d->attach, !bank, &before);
+	}
+	if (!r)
+		r = wants_union(&before, ret_now, ret_both);
+	vec_done(&before);
+	vec_done(&devs);
+	return r;
+}
+
 int daemon_refresh_devices(struct daemon *d, char **ret_why)
 {
-	struct netif_devs devs = {};
-	struct attach_wants wants = {};
+	struct attach_wants now = {}, both = {};
 	char *doubts = NULL;
-	int r;
+	int r = 0;
 
 	/* Without names there is nothing to compare with: what is attached stays. */
-	if (!d->running || d->running->nameless)
+	if (d->running && d->running->nameless)
 		return 0;
-	r = netif_list(d->netif, &devs);
+	if (d->running)
+		r = set_zones(d, &now, &both, &doubts);
 	if (!r)
-		r = wants_compute(d->running, &d->overrides, &devs, &wants, &doubts);
-	if (!r)
-		r = attach_set_zones(d->attach, loader_active_bank(d->loader), &wants);
-	if (!r)
-		r = attach_reconcile(d->attach, &wants);
+		r = attach_reconcile(d->attach, &both);
 	if (r < 0)
 		r = fail(ret_why, r, "devices cannot be looked at: %s", strerrordesc_np(-r));
 	if (!r) {
 		say_once(&d->doubts, TAKE_PTR(doubts), "; name it in one of them");
-		say_once(&d->failures, daemon_attach_failures(d, &wants),
+		say_once(&d->failures, daemon_attach_failures(d, &now),
 			 "; it is NOT filtered, 'penstock status' shows it");
 	}
 	free(doubts);
-	vec_done(&wants);
-	vec_done(&devs);
+	vec_done(&now);
+	vec_done(&both);
 	return r;
 }
 
@@ -173,9 +197,19 @@ void daemon_started(struct daemon *d, bool good)
 	tell_parent(d, EXIT_SUCCESS);
 }
 
+void daemon_policy_changed(struct daemon *d)
+{
+	feeds_follow(d->feeds);
+	if (!d->confirm)
+		sets_drop_unnamed(d->sets);
+	if (flows_watch_run(d->flows, generation_is_stateful(d->running)) < 0)
+		log_warning(
+			"flows: cannot be counted; 'penstock status' does not know how many there are");
+}
+
 void daemon_changed(struct daemon *d)
 {
-	if (d->stopping || d->changing)
+	if (d->stopping || d->changing || d->confirm)
 		return;
 	if (d->reload_wanted) {
 		d->reload_wanted = false;
@@ -218,12 +252,13 @@ static int adopt(struct daemon *d, char **ret_why)
 	char digest[DIGEST_TEXT];
 	int r;
 
-	if (!loader_bank_header(d->loader, loader_active_bank(d->loader), &header)) {
-		/* New maps, as after a reboot: numbers go on from what was saved. */
-		d->last_number = state_last_generation(d->state);
+	d->last_number = state_last_generation(d->state);
+	/* New maps, as after a reboot, or what a first policy went back to: numbers go on from what was saved. */
+	if (!loader_bank_header(d->loader, loader_active_bank(d->loader), &header) ||
+	    !header.generation)
 		return 0;
-	}
-	d->last_number = header.generation;
+	if (header.generation > d->last_number)
+		d->last_number = header.generation;
 	digest_format(header.digest, digest);
 	r = state_find_generation(d->state, header.generation, header.digest, &d->running);
 	if (!r) {
@@ -277,7 +312,8 @@ static int start_sets(struct daemon *d, char **ret_why)
 
 	if (r < 0)
 		return r;
-	sets_drop_unnamed(d->sets);
+	if (!d->confirm)
+		sets_drop_unnamed(d->sets);
 	r = sets_given_new(&d->given, d->event, d->worker, d->state, &d->running);
 	if (!r)
 		r = feeds_new(&d->feeds, d);
@@ -303,6 +339,21 @@ static int start_loop(struct daemon *d, char **ret_why)
 	return r < 0 ? fail(ret_why, r, "the event loop: %s", strerrordesc_np(-r)) : 0;
 }
 
+/* What a crash kept the one before us from saving is not in the history. */
+static void load_saved(struct daemon *d)
+{
+	int r = overrides_load(&d->overrides, d->state);
+
+	if (r < 0)
+		log_warning("state: overrides: %s; they are forgotten", strerrordesc_np(-r));
+	r = history_load(&d->history, d->state);
+	if (!r && d->running && !d->running->nameless &&
+	    !history_has(&d->history, d->running->number))
+		r = history_add(&d->history, d->running, geteuid());
+	if (r < 0)
+		log_warning("state: history: %s; it begins anew", strerrordesc_np(-r));
+}
+
 static int start(struct daemon *d, char **ret_why)
 {
 	const struct api_user user = { .routes = routes, .ctx = d };
@@ -317,15 +368,16 @@ static int start(struct daemon *d, char **ret_why)
 	if (!r)
 		r = adopt(d, ret_why);
 	if (!r)
+		load_saved(d);
+	if (!r)
+		r = confirm_adopt(d, ret_why);
+	if (!r)
 		r = start_sets(d, ret_why);
 	if (r < 0)
 		return r;
 	r = flows_watch_run(d->flows, generation_is_stateful(d->running));
 	if (r < 0)
 		return fail(ret_why, r, "flows cannot be watched: %s", strerrordesc_np(-r));
-	r = overrides_load(&d->overrides, d->state);
-	if (r < 0)
-		log_warning("state: overrides: %s; they are forgotten", strerrordesc_np(-r));
 	return daemon_refresh_devices(d, ret_why);
 }
 
@@ -359,7 +411,9 @@ static void done(struct daemon *d)
 	netif_free(&d->netif);
 	attach_free(&d->attach);
 	unpin_unused(d);
+	confirm_free(&d->confirm);
 	generation_free(&d->running);
+	history_done(&d->history);
 	loader_free(&d->loader);
 	state_free(&d->state);
 	vec_done(&d->overrides);
@@ -395,10 +449,13 @@ int daemon_run(const struct options *options, int parent)
 		done(&d);
 		return d.status;
 	}
-	if (options->policy)
+	if (options->policy && !d.confirm) {
 		daemon_reload(&d);
-	else
+	} else {
+		d.reload_wanted =
+			options->policy; /* once the change that waits is confirmed or undone */
 		daemon_started(&d, true);
+	}
 	r = d.stopping ? 0 : sd_event_loop(d.event);
 	if (r < 0) {
 		log_error("daemon: the loop ended: %s", strerrordesc_np(-r));

@@ -10,6 +10,7 @@
 #include "explain.h"
 #include "flows_watch.h"
 #include "generation.h"
+#include "history.h"
 #include "loader.h"
 #include "netif.h"
 #include "sets.h"
@@ -18,6 +19,7 @@
 #include "worker.h"
 
 struct api;
+struct confirm;
 struct feeds;
 struct options;
 struct reload;
@@ -41,6 +43,8 @@ struct daemon {
 	struct explain *explain; /* the worker's */
 
 	struct generation *running; /* NULL: the banks hold no policy */
+	struct confirm *confirm;    /* while it waits to be confirmed */
+	struct history history;
 	struct overrides overrides;
 	uint64_t last_number; /* the highest generation ever, as far as we know */
 
@@ -64,6 +68,9 @@ int daemon_refresh_devices(struct daemon *d, char **ret_why) _must_check_;
 
 /* A sentence about the wanted devices that could not be attached, NULL when there are none. */
 char *daemon_attach_failures(const struct daemon *d, const struct attach_wants *wants);
+
+/* Another policy is the running one: who follows it hears of it. */
+void daemon_policy_changed(struct daemon *d);
 
 /* The change is over: what waited for it may go on. */
 void daemon_changed(struct daemon *d);

@@ -366,6 +366,7 @@ static int fill_request(struct feeds *f, struct apply_request *to)
 	const struct generation *running = f->d->running;
 	int r;
 
+	to->confirm_given = true; /* as 0: nobody sits there to confirm */
 	to->file = strdup(running->file);
 	to->dir = strdup(running->dir);
 	to->paths = json_object_get(running->sources.paths);
@@ -418,7 +419,7 @@ static void on_looked(void *ctx)
 		if (!is_new(f, &f->tries.at[i]))
 			drop_try(f, i);
 	}
-	if (f->tries.count && !f->d->changing && !f->d->stopping) {
+	if (f->tries.count && !f->d->changing && !f->d->confirm && !f->d->stopping) {
 		start_apply(f);
 		return;
 	}
@@ -447,7 +448,7 @@ static void start_look(struct feeds *f)
 {
 	struct daemon *d = f->d;
 
-	if (f->busy || d->changing || d->stopping || f->first_us)
+	if (f->busy || d->changing || d->confirm || d->stopping || f->first_us)
 		return;
 	for (size_t i = 0; i < f->feeds.count; i++) {
 		if (f->feeds.at[i].marked)

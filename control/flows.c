@@ -20,6 +20,13 @@ uint32_t flows_now(void)
 	return (uint32_t)(((uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec) >> DP_TICK_SHIFT);
 }
 
+uint32_t flows_at(uint64_t ms)
+{
+	uint64_t ns = ms * 1000000 + (1ull << DP_TICK_SHIFT) - 1;
+
+	return flows_now() + 1 + (uint32_t)(ns >> DP_TICK_SHIFT);
+}
+
 static bool comes_after(const struct flows_end *a, const struct flows_end *b)
 {
 	for (int i = 0; i < 4; i++) {

@@ -52,4 +52,5 @@ void flows_count(const struct dp_flow *at, uint32_t count, uint32_t now, struct 
 uint64_t flows_count_pending(const struct dp_flow *at, uint32_t count, uint32_t now);
 uint64_t flows_count_fragments(const struct dp_fragment *at, uint32_t count, uint32_t now);
 
-uint32_t flows_now(void); /* tick of this moment */
+uint32_t flows_now(void);       /* tick of this moment */
+uint32_t flows_at(uint64_t ms); /* the first tick that begins so long from now, or later */

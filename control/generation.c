@@ -24,7 +24,7 @@ void digest_format(const uint8_t digest[static 16], char text[static DIGEST_TEXT
 		(void)snprintf(text + 2 * i, 3, "%02x", digest[i]); /* always fits */
 }
 
-static bool digest_parse(const char *text, uint8_t ret[static 16])
+bool digest_parse(const char *text, uint8_t ret[static 16])
 {
 	if (!text || strlen(text) != 32)
 		return false;
@@ -172,9 +172,12 @@ static int read_manifest(struct generation *g)
 {
 	struct json_object *zones = json_member(g->manifest, "zones", json_type_array);
 	struct json_object *chains = json_member(g->manifest, "chains", json_type_array);
+	struct json_object *confirm = json_member(g->manifest, "confirm_ms", json_type_int);
 	int r = 0;
 
 	g->file = copy_text(g, g->manifest, "file");
+	g->says_confirm = confirm;
+	g->confirm_ms = confirm ? json_object_get_uint64(confirm) : 0;
 	if (!g->file || !zones || !chains || json_object_array_length(zones) > DP_ZONE_MAX)
 		return -EBADMSG;
 	for (size_t i = 0; !r && i < json_object_array_length(zones); i++)

@@ -55,6 +55,8 @@ struct generation {
 	struct json_object *manifest;
 	struct slot_table rules_table, chains_table;
 	struct sources sources;
+	bool says_confirm; /* the policy has `safety.confirm` */
+	uint64_t confirm_ms;
 	bool nameless; /* adopted, but what it calls things was not on disk: nothing but number and digest */
 };
 
@@ -65,6 +67,7 @@ struct generation_clear {
 
 #define DIGEST_TEXT 33
 void digest_format(const uint8_t digest[static 16], char text[static DIGEST_TEXT]);
+bool digest_parse(const char *text, uint8_t ret[static 16]); /* false for NULL, too */
 
 /* Takes the manifest over. -EBADMSG, with a sentence, when it is not as policy/image.h says. */
 int generation_new(struct generation **ret, struct json_object *manifest,

@@ -17,6 +17,7 @@
 #include <bpf/bpf.h>
 #include <linux/membarrier.h>
 
+#include "flows.h"
 #include "footprint.h"
 #include "loader_log.h"
 #include "loader_pins.h"
@@ -267,9 +268,46 @@ int install_write(struct loader *l, const struct dp_line *lines, uint32_t count,
 	return 0;
 }
 
-void install_flip(struct loader *l, unsigned int bank)
+void install_flip(struct loader *l, unsigned int bank, uint32_t deadline)
 {
-	__atomic_store_n(&l->ctl_page->active, bank & DP_ACTIVE_BANK, __ATOMIC_RELEASE);
+	uint64_t active = bank & DP_ACTIVE_BANK;
+
+	if (deadline)
+		active |= DP_ACTIVE_PENDING | (uint64_t)deadline << DP_ACTIVE_DEADLINE_SHIFT;
+	__atomic_store_n(&l->ctl_page->active, active, __ATOMIC_RELEASE);
+}
+
+/* A processor's clock may be a tick ahead of ours: what is that late has been undone for some packets. */
+int install_confirm(struct loader *l)
+{
+	uint64_t active = loader_active(l);
+
+	if (!(active & DP_ACTIVE_PENDING))
+		return -ENOENT;
+	if (flows_now() + 1 >= active >> DP_ACTIVE_DEADLINE_SHIFT)
+		return -ETIME;
+	install_flip(l, active & DP_ACTIVE_BANK, 0);
+	return 0;
+}
+
+int install_nothing(struct loader *l, char **ret_why)
+{
+	struct dp_line lines[DP_CHAIN_LINE(1, 0)] = {};
+	struct dp_bank_header *header = (struct dp_bank_header *)lines;
+	struct install_result result;
+	int r;
+
+	*header = (struct dp_bank_header){
+		.magic = DP_BANK_MAGIC,
+		.abi_version = DP_ABI_VERSION,
+		.lines = DP_CHAIN_LINE(1, 0),
+		.zones = 1,
+	};
+	r = install_write(l, lines, header->lines, &result, ret_why);
+	if (r)
+		return r;
+	install_flip(l, result.bank, 0);
+	return install_settle();
 }
 
 /* The kernel waits for a grace period whenever a slot of a map of maps changes: any such map will do. */

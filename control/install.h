@@ -24,5 +24,15 @@ struct install_result {
  */
 int install_write(struct loader *l, const struct dp_line *lines, uint32_t count,
 		  struct install_result *ret, char **ret_why) _must_check_;
-void install_flip(struct loader *l, unsigned int bank);
+
+/* deadline: the tick from which on packets read the other bank again, unless install_confirm() comes before; 0: never. */
+void install_flip(struct loader *l, unsigned int bank, uint32_t deadline);
+
+/* The last flip is for good. -ENOENT when nothing waits for that, -ETIME when packets went back, or are about to. */
+int install_confirm(struct loader *l) _must_check_;
+
+/* Makes a bank that judges nothing the active one, for a first policy to go back to. Nothing may be attached. */
+int install_nothing(struct loader *l, char **ret_why) _must_check_;
+
+/* Waits until no packet reads the bank that was active before the last flip. */
 int install_settle(void) _must_check_;

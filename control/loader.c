@@ -21,6 +21,7 @@
 #include <bpf/libbpf.h>
 #include <xxhash.h>
 
+#include "flows.h"
 #include "loader_log.h"
 #include "loader_pins.h"
 #include "penstock.skel.h"
@@ -277,7 +278,9 @@ static int open_banks(struct loader *l, const struct penstock *skel, char **ret_
 	r = bpf_map_lookup_elem(l->ctl, &key, &ctl);
 	for (unsigned int i = 0; !r && i < DP_BANKS; i++) {
 		struct bpf_map_info info;
-		int fd = open_bank(l, i, (ctl.active & DP_ACTIVE_BANK) == i, ret_why);
+		/* While a change waits to be confirmed packets may read either. */
+		bool read = ctl.active & DP_ACTIVE_PENDING || (ctl.active & DP_ACTIVE_BANK) == i;
+		int fd = open_bank(l, i, read, ret_why);
 
 		if (fd == -ENOENT)
 			continue;
@@ -597,9 +600,14 @@ int loader_put_members(struct loader *l, int fd, char **ret_why)
 
 /* ---- questions ----------------------------------------------------------------------------------- */
 
+uint64_t loader_active(const struct loader *l)
+{
+	return __atomic_load_n(&l->ctl_page->active, __ATOMIC_ACQUIRE);
+}
+
 unsigned int loader_active_bank(const struct loader *l)
 {
-	return __atomic_load_n(&l->ctl_page->active, __ATOMIC_ACQUIRE) & DP_ACTIVE_BANK;
+	return dp_active_bank(loader_active(l), flows_now());
 }
 
 bool loader_bank_header(const struct loader *l, unsigned int bank, struct dp_bank_header *ret)

@@ -53,6 +53,8 @@ int loader_new(struct loader **ret, const char *pin_dir, uint32_t flow_slots,
 	       char **ret_why) _must_check_;
 void loader_free(struct loader **l); /* leaves pins and links alone */
 
+/* The word that says which bank packets read (DP_ACTIVE_*), and which bank that is at this moment. */
+uint64_t loader_active(const struct loader *l);
 unsigned int loader_active_bank(const struct loader *l);
 
 /*

@@ -128,6 +128,7 @@ static void on_paths(void *ctx, int res, struct job_result *result, uint64_t too
 	if (!res)
 		res = open_sets(r, paths);
 	d->changing = false;
+	r->request.confirm_given = true; /* as 0: nobody sits there to confirm */
 	if (!res)
 		res = apply_start(d, &r->request, on_applied, d);
 	if (res < 0)

@@ -7,6 +7,7 @@
 #include <sys/utsname.h>
 #include <time.h>
 
+#include "confirm.h"
 #include "counters.h"
 #include "daemon.h"
 #include "feeds.h"
@@ -211,7 +212,7 @@ struct json_object *report_drops(const struct daemon *d, int *ret_error)
 
 /* ---- status ------------------------------------------------------------------------------------------ */
 
-static struct json_object *policy_row(const struct generation *g)
+struct json_object *report_generation(const struct generation *g)
 {
 	struct json_object *row = json_object_new_object();
 	char digest[DIGEST_TEXT];
@@ -397,7 +398,8 @@ struct json_object *report_status(const struct daemon *d, int *ret_error)
 	if (!rows || !state)
 		return NULL;
 	json = json_object_new_object();
-	json_add(json, "policy", d->running ? policy_row(d->running) : NULL);
+	json_add(json, "policy", d->running ? report_generation(d->running) : NULL);
+	json_add(json, "confirm", confirm_report(d));
 	add_devices(d, json);
 	zones = d->running ? json_member(d->running->manifest, "zones", json_type_array) : NULL;
 	json_add(json, "zones", zones ? json_object_get(zones) : json_object_new_array());
@@ -437,7 +439,7 @@ struct json_object *report_policy(const struct daemon *d)
 	char digest[DIGEST_TEXT];
 
 	if (!d->running || d->running->nameless) {
-		json_add(json, "policy", d->running ? policy_row(d->running) : NULL);
+		json_add(json, "policy", d->running ? report_generation(d->running) : NULL);
 		return json;
 	}
 	json_object_object_foreach(d->running->manifest, key, value)

@@ -8,6 +8,8 @@
 #include "jsonobj.h"
 #include "routes.h"
 
+#define DAY_MS (24 * 3600 * 1000)
+
 static void add_diagnostics(struct json_object *to, struct json_object *diagnostics)
 {
 	if (!diagnostics) {
@@ -41,6 +43,7 @@ static void answer_good(struct api_request *r, const struct apply_outcome *o)
 	json_add_u64(json, "compile_ms", o->compile_ms);
 	json_add_u64(json, "install_ms", o->install_ms);
 	json_add_u64(json, "image_bytes", o->image_bytes);
+	json_add(json, "confirm", o->confirm ? json_object_get(o->confirm) : NULL);
 	add_diagnostics(json, o->diagnostics);
 	api_answer(r, 200, json);
 }
@@ -56,7 +59,7 @@ static void answer_refused(struct api_request *r, const struct apply_outcome *o)
 	api_answer(r, 422, json);
 }
 
-static void on_done(void *ctx, const struct apply_outcome *o)
+void route_apply_done(void *ctx, const struct apply_outcome *o)
 {
 	switch (o->result) {
 	case APPLY_DONE:
@@ -83,6 +86,15 @@ static bool are_texts(struct json_object *paths)
 	return true;
 }
 
+/* Absent, or milliseconds of a day at most. */
+static bool is_time(struct json_object *json, const char *key)
+{
+	struct json_object *time = json_object_object_get(json, key);
+	int64_t ms = json_object_get_int64(time);
+
+	return !time || (json_object_is_type(time, json_type_int) && ms >= 0 && ms <= DAY_MS);
+}
+
 /* What the request should hold and does not; NULL when it is good. */
 static const char *what_is_wrong(struct json_object *json, size_t descriptors)
 {
@@ -97,14 +109,18 @@ static const char *what_is_wrong(struct json_object *json, size_t descriptors)
 		return "'paths' must hold texts";
 	if (files > JOB_FILES)
 		return "too many files";
+	if (!is_time(json, "confirm_ms") || !is_time(json, "confirm_preset_ms"))
+		return "times to confirm in are milliseconds of a day at most";
 	if (files != descriptors)
 		return "the descriptors must be the policy's and one for each of 'paths'";
 	return NULL;
 }
 
-static void answer_not_started(struct api_request *r, int error)
+void route_apply_not_started(struct api_request *r, int error)
 {
-	if (error == -EBUSY)
+	if (error == -EINPROGRESS)
+		route_to_confirm(r);
+	else if (error == -EBUSY)
 		api_error(r, 409, "busy", "another change is being carried out; try again");
 	else if (error == -EAGAIN)
 		api_error(r, 503, "busy", "%d checks are running; try again", APPLY_CHECKS_MAX);
@@ -113,6 +129,17 @@ static void answer_not_started(struct api_request *r, int error)
 	else
 		api_error(r, 500, "failed", "the compiling child cannot be started: %s",
 			  strerrordesc_np(-error));
+}
+
+/* {confirm_ms} or {confirm_preset_ms}; neither: what the policy says. */
+static void read_confirm(struct apply_request *to, struct json_object *json)
+{
+	struct json_object *given = json_member(json, "confirm_ms", json_type_int);
+	struct json_object *preset = json_member(json, "confirm_preset_ms", json_type_int);
+
+	to->confirm_given = given;
+	to->confirm_ms = given ? json_object_get_uint64(given) : 0;
+	to->confirm_preset_ms = preset ? json_object_get_uint64(preset) : 0;
 }
 
 static int fill(struct apply_request *to, struct api_request *r, struct json_object *json)
@@ -126,6 +153,7 @@ static int fill(struct apply_request *to, struct api_request *r, struct json_obj
 	to->paths = json_object_get(json_member(json, "paths", json_type_array));
 	to->fds = *api_descriptors(r);
 	*api_descriptors(r) = (struct fd_list){};
+	read_confirm(to, json);
 	to->pid = api_peer(r)->pid;
 	to->uid = api_peer(r)->uid;
 	return 0;
@@ -147,11 +175,11 @@ static void begin(struct daemon *d, struct api_request *r, bool check_only)
 	}
 	res = fill(&request, r, json);
 	if (!res)
-		res = apply_start(d, &request, on_done, r);
+		res = apply_start(d, &request, route_apply_done, r);
 	else
 		apply_request_done(&request);
 	if (res < 0)
-		answer_not_started(r, res);
+		route_apply_not_started(r, res);
 }
 
 void route_apply(void *ctx, struct api_request *r)

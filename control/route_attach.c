@@ -144,7 +144,9 @@ static bool is_attached(const struct daemon *d, const char *dev)
 /* False when the request was answered with what is wrong. */
 static bool is_possible(struct daemon *d, struct api_request *r, const char *dev, const char *zone)
 {
-	if (d->changing || d->stopping)
+	if (d->confirm)
+		route_to_confirm(r);
+	else if (d->changing || d->stopping)
 		api_error(r, 409, "busy", "another change is being carried out; try again");
 	else if (!d->running)
 		api_error(r, 409, "no-policy", "there is no policy: apply one first");

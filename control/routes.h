@@ -4,11 +4,15 @@
 
 #include "api.h"
 
+struct apply_outcome;
 struct daemon;
 
 extern const struct api_route routes[];
 
 void route_apply(void *ctx, struct api_request *r);
+void route_confirm(void *ctx, struct api_request *r);
+void route_rollback(void *ctx, struct api_request *r);
+void route_history(void *ctx, struct api_request *r);
 void route_check(void *ctx, struct api_request *r);
 void route_attach(void *ctx, struct api_request *r);
 void route_detach(void *ctx, struct api_request *r);
@@ -17,6 +21,13 @@ void route_set_add(void *ctx, struct api_request *r);
 void route_set_del(void *ctx, struct api_request *r);
 void route_set_list(void *ctx, struct api_request *r);
 void route_sets(void *ctx, struct api_request *r);
+
+/* What apply says when it is done, and when it could not begin. */
+void route_apply_done(void *ctx, const struct apply_outcome *o);
+void route_apply_not_started(struct api_request *r, int error);
+
+/* For what must wait until a change is confirmed or undone. */
+void route_to_confirm(struct api_request *r);
 
 /* For a daemon that stops: who waits for a list to be read gets an answer. */
 void route_set_cancel_all(struct daemon *d);

@@ -162,30 +162,54 @@ static void remove_directory(int state_dir, const char *name)
 	(void)unlinkat(state_dir, name, AT_REMOVEDIR); /* a leftover is tried again next time */
 }
 
-/* Removes what neither policy needs; the highest number that is left. */
-static uint64_t clean(int state_dir, const struct sources *running)
+/* Calls each() with the number and the name of every directory of texts. */
+static void each_directory(int state_dir, void (*each)(int state_dir, uint64_t number, void *ctx),
+			   void *ctx)
 {
 	int fd = openat(state_dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	uint64_t highest = running->number;
 	struct dirent *e;
 
 	if (!d) {
 		closep(&fd);
-		return highest;
+		return;
 	}
 	while ((e = readdir(d))) {
 		uint64_t number;
 
-		if (sscanf(e->d_name, DIRECTORY, &number) != 1)
-			continue;
-		if (number > highest)
-			highest = number;
-		if (number != running->number && number != running->before)
-			remove_directory(state_dir, e->d_name);
+		if (sscanf(e->d_name, DIRECTORY, &number) == 1)
+			each(state_dir, number, ctx);
 	}
 	closedir(d);
-	return highest;
+}
+
+static void note_highest(int state_dir, uint64_t number, void *ctx)
+{
+	uint64_t *highest = ctx;
+
+	(void)state_dir;
+	if (number > *highest)
+		*highest = number;
+}
+
+static void remove_unless_needed(int state_dir, uint64_t number, void *ctx)
+{
+	const struct source_numbers *needed = ctx;
+	char name[NAME_BYTES];
+
+	for (size_t i = 0; i < needed->count; i++) {
+		if (needed->at[i] == number)
+			return;
+	}
+	(void)snprintf(name, sizeof(name), DIRECTORY, number); /* always fits */
+	remove_directory(state_dir, name);
+}
+
+void sources_clean(struct state *state, const struct source_numbers *needed)
+{
+	struct source_numbers numbers = *needed;
+
+	each_directory(state_dir(state), remove_unless_needed, &numbers);
 }
 
 static int open_directory(int state_dir, uint64_t number, bool make)
@@ -209,8 +233,9 @@ int sources_keep(struct state *state, const struct sources *running, struct json
 	int r = 0;
 
 	running = running ? running : &none;
-	s.number = clean(state_dir(state), running) + 1;
-	s.before = running->number;
+	s.number = running->number;
+	each_directory(state_dir(state), note_highest, &s.number);
+	s.number++;
 	s.paths = json_object_get(paths);
 	old_dir = running->number ? open_directory(state_dir(state), running->number, false) : -1;
 	dir = open_directory(state_dir(state), s.number, true);
@@ -307,7 +332,6 @@ struct json_object *sources_to_json(const struct sources *s)
 	struct json_object *json = json_object_new_object(), *files = json_object_new_array();
 
 	json_add_u64(json, "number", s->number);
-	json_add_u64(json, "before", s->before);
 	if (s->paths)
 		json_add(json, "paths", json_object_get(s->paths));
 	for (size_t i = 0; i < s->files.count; i++) {
@@ -345,7 +369,6 @@ int sources_from_json(struct sources *ret, struct json_object *json)
 	struct json_object *files = json_member(json, "files", json_type_array);
 	struct sources s __attribute__((cleanup(sources_done))) = {
 		.number = json_object_get_uint64(json_object_object_get(json, "number")),
-		.before = json_object_get_uint64(json_object_object_get(json, "before")),
 		.paths = json_object_get(json_member(json, "paths", json_type_array)),
 	};
 	int r = 0;

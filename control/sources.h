@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "fdio.h"
+#include "vec.h"
 
 struct json_object;
 struct state;
@@ -21,16 +22,21 @@ struct source {
 
 /* Of one policy. number 0: nothing is known, as of a policy that an older daemon applied. */
 struct sources {
-	uint64_t number, before;   /* of the directory; of the policy's that ran before */
+	uint64_t number;           /* of the directory */
 	struct json_object *paths; /* as in the policy, of files 1 and on; NULL for none */
 	VEC(struct source) files;
 };
 
+VEC_NAMED(source_numbers, uint64_t);
+
 void sources_done(struct sources *s);
+
+/* Removes the directories of all but these. What cannot be removed is tried again the next time. */
+void sources_clean(struct state *state, const struct source_numbers *needed);
 
 /*
  * Copies what the descriptors hold and puts descriptors of the copies into their place; what is no regular file,
- * or too large, stays as it is, for the compiler to refuse. running: what stays kept, too. May block for long.
+ * or too large, stays as it is, for the compiler to refuse. running: what may be there already. May block for long.
  * Not yet safe from a crash: sources_sync().
  */
 int sources_keep(struct state *state, const struct sources *running, struct json_object *paths,

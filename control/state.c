@@ -157,18 +157,23 @@ int state_save_generation(struct state *s, const struct generation *g)
 	return json ? state_write(s, name, json) : -ENOMEM;
 }
 
-int state_find_generation(struct state *s, uint64_t number, const uint8_t digest[static 16],
-			  struct generation **ret)
+int state_read_generation(struct state *s, uint64_t number, struct generation **ret)
 {
 	_cleanup_json_ struct json_object *json = NULL;
-	struct generation *g = NULL;
 	char name[64];
 	int r;
 
 	(void)snprintf(name, sizeof(name), GENERATION_FORMAT, number); /* always fits */
 	r = state_read(s, name, &json);
-	if (!r)
-		r = generation_from_json(&g, json);
+	return r ? r : generation_from_json(ret, json);
+}
+
+int state_find_generation(struct state *s, uint64_t number, const uint8_t digest[static 16],
+			  struct generation **ret)
+{
+	struct generation *g = NULL;
+	int r = state_read_generation(s, number, &g);
+
 	if (r)
 		return r;
 	if (g->number != number || memcmp(g->digest, digest, sizeof(g->digest)) != 0) {

@@ -34,6 +34,9 @@ int state_save_generation(struct state *s, const struct generation *g) _must_che
 int state_find_generation(struct state *s, uint64_t number, const uint8_t digest[static 16],
 			  struct generation **ret) _must_check_;
 
+/* Of this number, whatever its digest. */
+int state_read_generation(struct state *s, uint64_t number, struct generation **ret) _must_check_;
+
 /* The highest number of a saved generation, 0 when there is none. */
 uint64_t state_last_generation(struct state *s);
 

@@ -8,8 +8,6 @@
 #include "jsonobj.h"
 #include "state.h"
 
-#define OVERRIDES "overrides.json"
-
 static struct override *find_override(const struct overrides *o, const char *dev)
 {
 	for (size_t i = 0; i < o->count; i++) {
@@ -83,7 +81,7 @@ bool overrides_drop_named(struct overrides *o, const struct generation *g)
 	return kept != before;
 }
 
-static struct json_object *overrides_to_json(const struct overrides *o)
+struct json_object *overrides_to_json(const struct overrides *o)
 {
 	struct json_object *json = json_object_new_object(), *rows = json_object_new_array();
 
@@ -119,13 +117,13 @@ int overrides_save(const struct overrides *o, struct state *state)
 {
 	_cleanup_json_ struct json_object *json = overrides_to_json(o);
 
-	return state_write(state, OVERRIDES, json);
+	return state_write(state, OVERRIDES_FILE, json);
 }
 
 int overrides_load(struct overrides *ret, struct state *state)
 {
 	_cleanup_json_ struct json_object *json = NULL;
-	int r = state_read(state, OVERRIDES, &json);
+	int r = state_read(state, OVERRIDES_FILE, &json);
 
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;

@@ -10,6 +10,7 @@
 #include "generation.h"
 #include "netif.h"
 
+struct json_object;
 struct state;
 
 /* A run-time override: kept until the next apply that names the device. */
@@ -28,6 +29,9 @@ int overrides_copy(const struct overrides *from, struct overrides *ret) _must_ch
 bool overrides_drop_named(struct overrides *o, const struct generation *g);
 
 /* In the state directory; may block. Loading: nothing saved is no override. */
+#define OVERRIDES_FILE "overrides.json"
+#define OVERRIDES_LOSS "those of before come back at the next start"
+struct json_object *overrides_to_json(const struct overrides *o);
 int overrides_save(const struct overrides *o, struct state *state) _must_check_;
 int overrides_load(struct overrides *ret, struct state *state) _must_check_;
 

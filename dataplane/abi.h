@@ -397,8 +397,22 @@ static inline __u64 dp_hash_add(__u64 h, __u64 key, __u32 word)
 #define DP_TICK_SHIFT     27
 #define DP_TICKS(seconds) ((__u32)(((seconds)*1000000000ull) >> DP_TICK_SHIFT))
 
-/* `ctl`, one entry, mapped by the daemon: a policy change is one store to `active`. */
-#define DP_ACTIVE_BANK 0x1ull /* the other bits are zero and stay free for a pending confirm */
+/*
+ * `ctl`, one entry, mapped by the daemon: a policy change is one store to `active`. While a change waits to be
+ * confirmed the word also holds the tick from which on packets read the other bank again: what nobody confirms
+ * is undone without the daemon.
+ */
+#define DP_ACTIVE_BANK           0x1ull
+#define DP_ACTIVE_PENDING        0x2ull
+#define DP_ACTIVE_DEADLINE_SHIFT 32 /* a tick; the bits between are zero */
+
+/* The bank that packets read at a tick. */
+static inline __u32 dp_active_bank(__u64 active, __u32 tick)
+{
+	__u64 undone = active & DP_ACTIVE_PENDING && tick >= active >> DP_ACTIVE_DEADLINE_SHIFT;
+
+	return (active ^ undone) & DP_ACTIVE_BANK;
+}
 
 struct dp_ctl {
 	__u64 active;

@@ -119,14 +119,13 @@ void check_safety(struct check *c, struct tree_node *node)
 {
 	struct tree_node *slots[SAFETY_KEY_COUNT], *list;
 	size_t number = 0;
-	uint64_t confirm;
 
 	if (!node)
 		return;
 	(void)schema_bind(c->diags, &schema_safety, "'safety'", node, slots); /* as above */
-	if (slots[SAFETY_CONFIRM])
-		(void)check_duration(c, &schema_safety.keys[SAFETY_CONFIRM], slots[SAFETY_CONFIRM],
-				     &confirm); /* for its message */
+	c->model->says_confirm = slots[SAFETY_CONFIRM] &&
+				 check_duration(c, &schema_safety.keys[SAFETY_CONFIRM],
+						slots[SAFETY_CONFIRM], &c->model->confirm_ms);
 	list = slots[SAFETY_NEVER_DROP];
 	if (!list)
 		return;

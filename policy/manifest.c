@@ -297,6 +297,7 @@ struct json_object *manifest_new(const struct model *model, const struct image *
 
 	if (!json || give_number(json, "schema", MANIFEST_SCHEMA) ||
 	    give_text(json, "file", source_name(sources, 0)) ||
+	    (model->says_confirm && give_number(json, "confirm_ms", model->confirm_ms)) ||
 	    give(json, "zones", zones_new(model, image)) ||
 	    give(json, "sets", sets_new(model, sources)) ||
 	    give(json, "chains", chains_new(model, sources)) ||

@@ -108,6 +108,8 @@ struct model_set {
 
 struct model {
 	struct arena arena;
+	bool says_confirm; /* `safety.confirm` is written, maybe as 0 */
+	uint64_t confirm_ms;
 	VEC(struct model_zone) zones;
 	VEC(struct model_set) sets;
 	VEC(struct model_chain) chains;

@@ -169,8 +169,8 @@ static const struct schema_key zone_keys[] = {
 static const struct schema_key safety_keys[] = {
 	[SAFETY_NEVER_DROP] = { "never-drop", SCHEMA_RECORDS, .map = &schema_never_drop,
 				.help = "packets that pass whatever the rules say: first in every ingress chain, mirrored in every egress chain" },
-	[SAFETY_CONFIRM] = { "confirm", SCHEMA_DURATION, SCHEMA_LATER,
-			     .help = "apply reverts unless confirmed within this time; 0 is off",
+	[SAFETY_CONFIRM] = { "confirm", SCHEMA_DURATION,
+			     .help = "an apply is undone unless it is confirmed within this time; 0 is off",
 			     .max = DAY },
 };
 

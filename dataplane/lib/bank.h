@@ -5,8 +5,8 @@
  */
 #pragma once
 
+#include "clock.h"
 #include "cursor.h"
-#include "maps.h"
 
 /*
  * Line n, behind the near ones. The number is hidden from the compiler once the page is known to be there:
@@ -78,6 +78,16 @@ static __always_inline const struct dp_chain *bank_chain(const struct dp_near *l
 	return (const void *)&lines->line[n % DP_NEAR_LINES & ~(DP_CHAIN_LINES - 1)];
 }
 
+/* The word is read once; the clock only while a change waits to be confirmed. */
+static __always_inline __u32 active_bank(const struct dp_ctl *c, struct key *k)
+{
+	__u64 active = *(const volatile __u64 *)&c->active;
+
+	if (likely(!(active & DP_ACTIVE_PENDING)))
+		return active & DP_ACTIVE_BANK;
+	return dp_active_bank(active, now_tick(k));
+}
+
 static __always_inline int select_chain(struct pkt *pkt, enum dp_dir dir)
 {
 	__u32 zero = 0, zone;
@@ -87,7 +97,7 @@ static __always_inline int select_chain(struct pkt *pkt, enum dp_dir dir)
 
 	if (!c)
 		return -DP_REASON_NO_BANK;
-	pkt->key->bank_index = *(const volatile __u64 *)&c->active & DP_ACTIVE_BANK;
+	pkt->key->bank_index = active_bank(c, pkt->key);
 	lines = bpf_map_lookup_elem(&near, &pkt->key->bank_index);
 	if (!lines || lines->line[0].word[0] != DP_BANK_MAGIC)
 		return -DP_REASON_NO_BANK;

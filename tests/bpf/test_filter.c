@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <linux/if_ether.h>
 #include <netinet/in.h>
@@ -428,6 +429,41 @@ static void audit_is_bounded(void **state)
 	rig_free(&rig);
 }
 
+static void set_deadline(struct rig *rig, uint32_t tick)
+{
+	rig->ctl->active = (rig->ctl->active & DP_ACTIVE_BANK) | DP_ACTIVE_PENDING |
+			   (uint64_t)tick << DP_ACTIVE_DEADLINE_SHIFT;
+}
+
+/* What waits to be confirmed is enforced until its tick, then the policy of before is, by the word alone. */
+static void what_is_not_confirmed_is_undone(void **state)
+{
+	static const char other[] = "version: 1\nattach:\n  wan: {dev: lo}\nfilter:\n  wan-in:\n"
+				    "    at: wan.ingress\n    default: pass\n    rules:\n"
+				    "      - {id: shut, proto: tcp, dport: 80, do: drop}\n";
+	struct frame f = tcp4(80);
+	struct rig *rig = rig_new(policy);
+	struct timespec t;
+	uint32_t now;
+
+	(void)state;
+	assert_int_equal(rig_verdict(rig, RIG_XDP_INGRESS, f.bytes, f.len), DP_PASS);
+	rig_apply(rig, other);
+	assert_int_equal(clock_gettime(CLOCK_MONOTONIC_COARSE, &t), 0);
+	now = (uint32_t)(((uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec) >> DP_TICK_SHIFT);
+	for (int hook = RIG_XDP_INGRESS; hook <= RIG_TC_INGRESS; hook++) {
+		set_deadline(rig, now + DP_TICKS(3600));
+		assert_int_equal(rig_verdict(rig, hook, f.bytes, f.len), DP_DROP);
+		assert_int_equal(rig_explain(rig, hook, f.bytes, f.len).reason,
+				 DP_REASON_RULE_DROP);
+		set_deadline(rig, now);
+		assert_int_equal(rig_verdict(rig, hook, f.bytes, f.len), DP_PASS);
+		assert_int_equal(rig_explain(rig, hook, f.bytes, f.len).reason,
+				 DP_REASON_RULE_PASS);
+	}
+	rig_free(&rig);
+}
+
 #define AT_INGRESS(name)                     \
 	static void name##_xdp(void **state) \
 	{                                    \
@@ -462,6 +498,7 @@ int main(void)
 		cmocka_unit_test(frames_in_several_buffers),
 		cmocka_unit_test(egress_has_its_own_chain),
 		cmocka_unit_test(audit_is_bounded),
+		cmocka_unit_test(what_is_not_confirmed_is_undone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

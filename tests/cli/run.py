@@ -460,7 +460,8 @@ def apply_hands_over_descriptors(c):
     contains(out, "policy 4f2a, generation 7, 37 lines changed, 3 ms")
     contains(err, "device eth0 of zone wan is not there")
     request = daemon.requests[0]
-    same(request["body"], {"file": "edge.yaml", "dir": os.path.realpath(c.dir), "paths": ["lists/block.txt"]})
+    same(request["body"], {"file": "edge.yaml", "dir": os.path.realpath(c.dir), "paths": ["lists/block.txt"],
+                           "confirm_ms": 0})
     same(request["files"][0].decode(), GOOD)
     same(request["files"][1].startswith(b"192.0.2.0/24"), True)
     same((request["messages"], request["socket"]), (1, "penstock.sock"))
@@ -480,6 +481,41 @@ def apply_hands_over_many_descriptors(c):
     same(request["files"][request["body"]["paths"].index("lists/s599.txt") + 1], b"599\n")
 
 
+def apply_says_until_when_to_confirm(c):
+    """A time of a day at most; without a terminal of a remote login nothing is asked for."""
+    c.policy()
+    confirm = {"left_ms": 300_000, "previous": {"digest": "77d0", "generation": 6}}
+    daemon = c.serve({"POST /v1/apply": (200, {"policy": {"digest": "4f2a"}, "confirm": confirm})})
+    out, _ = c.run("apply", "edge.yaml", "--confirm", "5m")
+    contains(out, "'penstock confirm' within 5m, or policy 77d0 comes back")
+    same(daemon.requests[0]["body"]["confirm_ms"], 300_000)
+    daemon.answers["POST /v1/apply"] = (200, {"policy": {}, "confirm": {"left_ms": 1000, "previous": None}})
+    contains(c.run("apply", "edge.yaml")[0], "or nothing is filtered again")
+    same({"confirm_ms", "confirm_preset_ms"} & set(daemon.requests[-1]["body"] or {}), set())
+    for wrong in "25h", "60", "soon":
+        contains(c.run("apply", "edge.yaml", "--confirm", wrong, status=2)[1], "takes a time of a day at most")
+
+
+def confirm_and_rollback(c):
+    policy = {"policy": {"digest": "4f2a", "generation": 7, "file": "edge\x1b.yaml"}}
+    daemon = c.serve({"POST /v1/confirm": (200, policy), "POST /v1/rollback": (200, {"policy": None})})
+    contains(c.run("confirm")[0], "confirmed: policy 4f2a, generation 7, edge\\x1b.yaml\n")
+    contains(c.run("rollback")[0], "rolled back: no policy runs\n")
+    same([r["socket"] for r in daemon.requests], ["penstock.sock"] * 2)
+    rows = [{"generation": 7, "applied_at": "2026-01-02T03:04:05Z", "uid": 0, "file": "b.yaml", "digest": "4f2a",
+             "undone": False},
+            {"generation": 6, "applied_at": "2026-01-01T03:04:05Z", "uid": 1000, "file": "a.yaml", "digest": "77d0",
+             "undone": True}]
+    daemon.answers["GET /v1/history"] = (200, {"history": rows, "confirm": {"left_ms": 1}})
+    out, _ = c.run("rollback", "--list")
+    contains(out, "running, to be confirmed")
+    contains(out, "1000  a.yaml")
+    contains(out, "undone")
+    late = {"error": {"code": "too-late", "message": "the time to confirm in is over"}}
+    daemon.answers["POST /v1/confirm"] = (409, late)
+    contains(c.run("confirm", status=1)[1], "the time to confirm in is over")
+
+
 def refused_apply_is_1(c):
     place = {"severity": "error", "code": "bad-port", "file": "edge.yaml", "line": 3, "column": 4,
              "length": 2, "message": "port is wrong", "notes": [], "text": "abcdefgh", "caret": 3,
@@ -495,7 +531,6 @@ def refused_apply_is_1(c):
     busy = {"schema": 1, "error": {"code": "busy", "message": "another apply is running"}}
     c.daemon.answers["POST /v1/apply"] = (409, busy)
     contains(c.run("apply", "edge.yaml", status=1)[1], "another apply is running")
-    contains(c.run("apply", "edge.yaml", "--confirm", "60s", status=1)[1], "not carried out yet")
     os.unlink(os.path.join(c.dir, "lists/block.txt"))
     contains(c.run("apply", "edge.yaml", status=1)[1], "edge.yaml:5:")
 

@@ -228,7 +228,7 @@ static void chain_policy(uint64_t generation, uint64_t slots)
 	((struct dp_vector *)&image[VECTOR_LINE])->word[0] = slots;
 	if (install_write(l, image, LINES, &result, &why))
 		fail_msg("install_write: %s", why);
-	install_flip(l, result.bank);
+	install_flip(l, result.bank, 0);
 	assert_int_equal(install_settle(), 0);
 }
 

@@ -309,6 +309,7 @@ static void what_was_compiled_is_kept(void **state)
 	struct state *s = open_state();
 	struct sources one = keep(s, NULL, "one", "192.0.2.1\n");
 	struct sources two = keep(s, &one, "two", "192.0.2.1\n"), three;
+	struct source_numbers needed = {};
 	struct fd_list fds = {};
 
 	(void)state;
@@ -317,20 +318,19 @@ static void what_was_compiled_is_kept(void **state)
 	assert_int_equal(inode_of(s, &one, 1), inode_of(s, &two, 1)); /* once on disk */
 	assert_int_equal(sources_find(&two, "lists/a.txt"), 1);
 	assert_int_equal(sources_find(&two, "lists/b.txt"), 0);
-	/* An apply that failed leaves its directory; the next ones take it away, and the oldest with it. */
+	/* An apply that failed leaves its directory; with what nobody needs any more it is taken away. */
 	three = keep(s, &two, "failed", "192.0.2.2\n");
-	sources_done(&three);
-	three = keep(s, &two, "three", "192.0.2.3\n");
+	assert_int_equal(vec_push(&needed, one.number), 0);
+	assert_int_equal(vec_push(&needed, two.number), 0);
+	sources_clean(s, &needed);
+	assert_int_equal(sources_open(s, &three, &fds), -ENOENT);
 	assert_kept(s, &one, "one", "192.0.2.1\n");
 	assert_kept(s, &two, "two", "192.0.2.1\n");
-	{
-		struct sources four = keep(s, &three, "four", "192.0.2.3\n");
-
-		assert_int_equal(sources_open(s, &one, &fds), -ENOENT);
-		assert_kept(s, &two, "two", "192.0.2.1\n");
-		assert_kept(s, &four, "four", "192.0.2.3\n");
-		sources_done(&four);
-	}
+	needed.at[0] = two.number;
+	sources_clean(s, &needed);
+	assert_int_equal(sources_open(s, &one, &fds), -ENOENT);
+	assert_kept(s, &two, "two", "192.0.2.1\n");
+	vec_done(&needed);
 	sources_done(&one);
 	sources_done(&two);
 	sources_done(&three);

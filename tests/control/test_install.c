@@ -54,7 +54,7 @@ static struct install_result apply(uint32_t lines, uint64_t generation, uint32_t
 {
 	struct install_result result = write_ok(lines, generation, fill);
 
-	install_flip(l, result.bank);
+	install_flip(l, result.bank, 0);
 	assert_int_equal(install_settle(), 0);
 	assert_int_equal(loader_active_bank(l), result.bank);
 	return result;

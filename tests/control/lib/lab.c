@@ -125,7 +125,7 @@ void lab_policy(struct loader *l)
 
 	if (install_write(l, image, 64, &result, &why))
 		fail_msg("install_write: %s", why);
-	install_flip(l, result.bank);
+	install_flip(l, result.bank, 0);
 	assert_int_equal(install_settle(), 0);
 }
 

@@ -14,6 +14,8 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include <arpa/inet.h>
+
 #include "check.h"
 #include "client.h"
 #include "diags.h"
@@ -243,6 +245,25 @@ static enum status show_answer(const struct invocation *call, const struct answe
 	return STATUS_DONE;
 }
 
+/* The daemon refuses what would cut it off. */
+static void add_login(const struct invocation *call, struct json_object *body)
+{
+	char here[INET6_ADDRSTRLEN], there[INET6_ADDRSTRLEN];
+	struct json_object *json;
+	struct login login;
+
+	if (call->value[OPTION_FORCE] || !login_find(&login))
+		return;
+	json = json_object_new_object();
+	(void)inet_ntop(login.family, &login.here, here, sizeof(here)); /* both fit */
+	(void)inet_ntop(login.family, &login.there, there, sizeof(there));
+	json_set(json, "here", json_object_new_string(here));
+	json_set(json, "here_port", json_object_new_int(login.here_port));
+	json_set(json, "there", json_object_new_string(there));
+	json_set(json, "there_port", json_object_new_int(login.there_port));
+	json_set(body, "login", json);
+}
+
 static enum status send_parcel(const struct invocation *call, const struct parcel *p)
 {
 	_cleanup_answer_ struct answer answer = {};
@@ -264,6 +285,7 @@ static enum status send_parcel(const struct invocation *call, const struct parce
 	json_set(body, "file", json_object_new_string(p->in->name));
 	json_set(body, "dir", dir_name(p->in));
 	json_set(body, "paths", json_object_get(p->paths));
+	add_login(call, body);
 	if (p->confirm_given)
 		json_set(body, "confirm_ms", json_object_new_uint64(p->confirm_ms));
 	else if (login_is_remote())

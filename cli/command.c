@@ -54,6 +54,7 @@ const struct option_def command_options[OPTION_COUNT] = {
 			     .metavar = "TIME",
 			     .help = "go back unless it is confirmed within this time; 0: need not be" },
 	[OPTION_NO_CONFIRM] = { .name = "no-confirm", .help = "take effect for good at once" },
+	[OPTION_FORCE] = { .name = "force", .help = "also when it cuts off your own login" },
 	[OPTION_LIST] = { .name = "list",
 			  .help = "show the policies that ran, and change nothing" },
 	[OPTION_CHAIN] = { .name = "chain",
@@ -139,9 +140,13 @@ const struct command commands[] = {
 			"With a time to confirm in, packets meet the policy of before again when 'penstock confirm'\n"
 			"does not come in time, whether the daemon lives or not. The time is that of '--confirm',\n"
 			"else the policy's 'safety.confirm', else 60s for who sits at a terminal of a remote login.\n"
-			"Meanwhile no other change begins.",
+			"Meanwhile no other change begins.\n"
+			"\n"
+			"A policy that drops packets of the caller's own remote login, or a new one from the same peer,\n"
+			"is refused with the rule that does, unless '--force' is given.",
 		.args = FILE_ARG,
-		.options = OPTION_BIT(OPTION_CONFIRM) | OPTION_BIT(OPTION_NO_CONFIRM),
+		.options = OPTION_BIT(OPTION_CONFIRM) | OPTION_BIT(OPTION_NO_CONFIRM) |
+			   OPTION_BIT(OPTION_FORCE),
 		.run = verb_apply,
 	},
 	{

@@ -196,7 +196,7 @@ static bool walk(pid_t pid, struct login *ret, bool *ret_multiplexer)
 static bool any_client(struct login *ret)
 {
 	DIR *d = opendir("/proc");
-	bool found = false, ignored;
+	bool found = false, ignored = false;
 	struct dirent *e;
 
 	while (d && !found && (e = readdir(d))) {

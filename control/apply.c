@@ -296,6 +296,8 @@ static void install(void *ctx)
 		r = install_write(d->loader, a->image.lines, a->image.count, &a->installed,
 				  &a->why);
 	if (!r)
+		r = guard_ask(&a->request.login, d, a->generation, a->installed.bank, &a->why);
+	if (!r)
 		r = clear_slots(a);
 	job_result_done(&a->image);
 	a->adds_state = !r && generation_adds_state(a->generation, d->running);
@@ -457,10 +459,13 @@ static void on_read(void *ctx)
 	a->confirm_ms = a->request.confirm_given      ? a->request.confirm_ms
 			: a->generation->says_confirm ? a->generation->confirm_ms
 						      : a->request.confirm_preset_ms;
-	if (runs_already(a))
+	if (runs_already(a)) {
 		answer_unchanged(a);
-	else
-		submit(a, install, on_installed);
+		return;
+	}
+	if (a->request.login.family != AF_UNSPEC)
+		guard_aim(&a->request.login, a->d, a->generation, &a->overrides);
+	submit(a, install, on_installed);
 }
 
 /* ---- 2 ------------------------------------------------------------------------------------------------ */

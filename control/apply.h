@@ -6,7 +6,8 @@
  *   2. its answer is read and checked                      (worker)
  *   3. nothing to do? then that is the answer              (loop)
  *   4. names get counter slots, which go into the image; names, spans and slots are saved, synced;
- *      the inactive bank is written and read back; slots with a new owner are cleared    (worker)
+ *      the inactive bank is written and read back, and asked whether it cuts off who applies it; slots
+ *      with a new owner are cleared                                                        (worker)
  *   5. devices are attached, the flip, devices that are not wanted any more are detached (loop); what is to be
  *      confirmed keeps them until then, see confirm.h
  *   6. the last packet has left the old bank; old files go (worker)
@@ -18,6 +19,7 @@
 
 #include "fdio.h"
 #include "generation.h"
+#include "guard.h"
 
 struct apply;
 struct daemon;
@@ -41,6 +43,7 @@ struct apply_request {
 	bool confirm_given;              /* the time to confirm in: by who asks, */
 	uint64_t confirm_ms;
 	uint64_t confirm_preset_ms; /* else by the policy, else this; 0: no need to */
+	struct guard login;         /* that must not be cut off */
 	pid_t pid;                  /* who asked, 0: ourselves */
 	uid_t uid;
 };

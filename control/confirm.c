@@ -303,10 +303,12 @@ static int wait_on(struct daemon *d, uint64_t active)
 	char was[80], is[80];
 	int r = other_policy(d, ~active & DP_ACTIVE_BANK, &previous);
 
-	if (!r)
-		r = confirm_new(&c, d, (uint32_t)(active >> DP_ACTIVE_DEADLINE_SHIFT));
-	if (!r)
-		r = overrides_copy(&d->overrides, &c->overrides);
+	if (r < 0)
+		return r;
+	r = confirm_new(&c, d, (uint32_t)(active >> DP_ACTIVE_DEADLINE_SHIFT));
+	if (r < 0)
+		return r;
+	r = overrides_copy(&d->overrides, &c->overrides);
 	if (r < 0)
 		return r;
 	if (!d->running->nameless)

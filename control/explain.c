@@ -159,6 +159,7 @@ static int ask(struct explain *e, enum loader_prog prog, const struct explain_qu
 	*word = (struct dp_explain){
 		.zone = q->zone,
 		.dir = q->dir,
+		.bank = q->bank,
 		.rule = DP_EXPLAIN_NO_RULE,
 		.cut_rule = DP_EXPLAIN_NO_RULE,
 	};

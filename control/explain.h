@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * "Which rule would decide this frame, and how does the program come to that": a kernel test run of a second
- * load of the same object, with every write compiled out, on the active bank. Never a second matcher: what
+ * load of the same object, with every write compiled out, on the active bank or a given one. Never a second matcher: what
  * the bank is asked afterwards is only which rule a number stands for.
  */
 #pragma once
@@ -17,6 +17,7 @@ struct explain_question {
 	enum loader_prog prog;
 	uint8_t zone; /* number as in the bank */
 	enum dp_dir dir;
+	uint32_t bank; /* 0: the active one; n: bank n - 1, which nobody may write to meanwhile */
 	uint32_t ifindex; /* the frame's device: sockets may be bound to one. 0: none */
 	bool measure;
 	const void *frame;

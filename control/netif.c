@@ -257,6 +257,50 @@ int netif_list(struct netif *n, struct netif_devs *ret)
 	return 0;
 }
 
+static int read_oif(struct nl_msg *msg, void *ctx)
+{
+	struct nlattr *attributes[RTA_MAX + 1];
+	uint32_t *ifindex = ctx;
+
+	if (nlmsg_hdr(msg)->nlmsg_type == RTM_NEWROUTE &&
+	    nlmsg_parse(nlmsg_hdr(msg), sizeof(struct rtmsg), attributes, RTA_MAX, NULL) >= 0 &&
+	    attributes[RTA_OIF])
+		*ifindex = nla_get_u32(attributes[RTA_OIF]);
+	return NL_OK;
+}
+
+static void msgp(struct nl_msg **msg)
+{
+	nlmsg_free(*msg);
+}
+
+int netif_route_to(int family, const void *addr, uint32_t *ret_ifindex)
+{
+	int bytes = family == AF_INET ? 4 : 16, r;
+	struct rtmsg route = { .rtm_family = (unsigned char)family,
+			       .rtm_dst_len = (unsigned char)(bytes * 8) };
+	_cleanup_(msgp) struct nl_msg *msg = nlmsg_alloc_simple(RTM_GETROUTE, 0);
+	_cleanup_(sockp) struct nl_sock *s = NULL;
+	uint32_t ifindex = 0;
+
+	if (!msg || nlmsg_append(msg, &route, sizeof(route), NLMSG_ALIGNTO) < 0 ||
+	    nla_put(msg, RTA_DST, bytes, addr) < 0)
+		return -ENOMEM;
+	r = open_socket(&s);
+	if (r < 0)
+		return r;
+	nl_socket_disable_auto_ack(s);
+	r = nl_socket_modify_cb(s, NL_CB_VALID, NL_CB_CUSTOM, read_oif, &ifindex);
+	if (r >= 0)
+		r = nl_send_auto(s, msg);
+	if (r >= 0)
+		r = nl_recvmsgs_default(s);
+	if (r < 0)
+		return netif_errno(r);
+	*ret_ifindex = ifindex;
+	return ifindex ? 0 : -ENODEV;
+}
+
 int netif_has_clsact(uint32_t ifindex, bool *ret)
 {
 	_cleanup_(cachep) struct nl_cache *qdiscs = NULL;

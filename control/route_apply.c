@@ -71,6 +71,10 @@ void route_apply_done(void *ctx, const struct apply_outcome *o)
 		return;
 	case APPLY_FAILED:
 	case APPLY_RESULT_COUNT:
+		if (o->error == -EPERM) {
+			api_error(ctx, 409, "locks-out", "%s; nothing was changed", o->why);
+			return;
+		}
 		api_error(ctx, o->error == -ESHUTDOWN ? 503 : 500,
 			  o->error == -ESHUTDOWN ? "stopping" : "failed", "%s; nothing was changed",
 			  o->why);
@@ -100,6 +104,7 @@ static const char *what_is_wrong(struct json_object *json, size_t descriptors)
 {
 	struct json_object *paths = json_member(json, "paths", json_type_array);
 	size_t files = 1 + (paths ? json_object_array_length(paths) : 0);
+	struct guard login;
 
 	if (!json_text(json, "file"))
 		return "'file' is missing, or no text";
@@ -111,6 +116,9 @@ static const char *what_is_wrong(struct json_object *json, size_t descriptors)
 		return "too many files";
 	if (!is_time(json, "confirm_ms") || !is_time(json, "confirm_preset_ms"))
 		return "times to confirm in are milliseconds of a day at most";
+	if (json_object_object_get(json, "login") &&
+	    !guard_read(&login, json_object_object_get(json, "login")))
+		return "'login' must have addresses of one family, 'here' and 'there', and their ports";
 	if (files != descriptors)
 		return "the descriptors must be the policy's and one for each of 'paths'";
 	return NULL;
@@ -154,6 +162,8 @@ static int fill(struct apply_request *to, struct api_request *r, struct json_obj
 	to->fds = *api_descriptors(r);
 	*api_descriptors(r) = (struct fd_list){};
 	read_confirm(to, json);
+	if (!guard_read(&to->login, json_object_object_get(json, "login")))
+		to->login.family = AF_UNSPEC;
 	to->pid = api_peer(r)->pid;
 	to->uid = api_peer(r)->uid;
 	return 0;

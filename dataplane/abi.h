@@ -693,14 +693,16 @@ struct dp_meta {
 
 /*
  * A second load of the same object with `dry_run` set compiles every write to shared maps out, reads
- * its zone and direction here instead of from the device, and says here how it came to its verdict.
+ * its zone, direction and bank here instead of from the device, and says here how it came to its verdict.
  */
 #define DP_EXPLAIN_NO_RULE 0xffffffffu
 
 struct dp_explain {
 	/* in */
 	__u32 zone;
-	__u32 dir; /* enum dp_dir */
+	__u32 dir;  /* enum dp_dir */
+	__u32 bank; /* 0: the active one; n: bank n - 1 */
+	__u32 pad;
 	/* out */
 	__u32 reason;
 	__u32 rule; /* index in the chain, DP_EXPLAIN_NO_RULE when none decided */

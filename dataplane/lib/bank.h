@@ -83,6 +83,8 @@ static __always_inline __u32 active_bank(const struct dp_ctl *c, struct key *k)
 {
 	__u64 active = *(const volatile __u64 *)&c->active;
 
+	if (dry_run && explain.bank)
+		return (explain.bank - 1) & DP_ACTIVE_BANK;
 	if (likely(!(active & DP_ACTIVE_PENDING)))
 		return active & DP_ACTIVE_BANK;
 	return dp_active_bank(active, now_tick(k));

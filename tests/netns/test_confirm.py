@@ -226,30 +226,86 @@ def test_the_policy_may_ask_for_it(lab, stand, hook):
 
 
 LOGIN = """
-import os, socket, sys
-listener = socket.create_server((sys.argv[1], 2222))
+import os, pty, socket, sys
+listener = socket.create_server((sys.argv[1], 2222), family=socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET)
 print("ready", flush=True)
 line, _ = listener.accept()
-sys.stdin.readline()
-import pty
 pty.spawn(sys.argv[2:])
 """
 
 
-def test_a_login_from_elsewhere_must_confirm(lab, stand, hook):
-    """Who sits at a terminal below a process with an inbound connection gets 60 s, also where the environment says
-    nothing of it, as under sudo; without a terminal nobody is asked. Rules out a look at SSH_CONNECTION alone."""
-    daemon, _ = stand
-    path = lab.write("shut.yaml", SHUT % hook)
-    command = (f"{BUILD}/penstock", "--instance", daemon.instance, "--run-dir", daemon.run_dir, "apply", path)
-    shell = lab.spawn(daemon.ns, "env", "-i", "/usr/bin/python3", "-c", LOGIN, HOST4, "/bin/sh", "-c",
-                      " ".join(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert shell.stdout.readline() == "ready\n"
-    client = lab.socket(daemon.ns, socket.AF_INET, socket.SOCK_STREAM)
-    client.connect((HOST4, 2222))
-    shell.stdin.write("go\n")
-    shell.stdin.flush()
-    said = shell.stdout.read()
+class Login:
+    """What a person types who came from the peer by TCP: at a terminal, below a process that has the connection,
+    and with an environment that says nothing of it, as under sudo."""
+
+    def __init__(self, lab, daemon, peer, address=HOST4):
+        self.lab, self.daemon, self.peer, self.address = lab, daemon, peer, address
+
+    def types(self, *arguments, through=()):
+        d = self.daemon
+        command = (*through, f"{BUILD}/penstock", "--instance", d.instance, "--run-dir", d.run_dir, *arguments)
+        shell = self.lab.spawn(d.ns, "env", "-i", "TERM=xterm", "PATH=/usr/bin:/bin", "/usr/bin/python3", "-c", LOGIN,
+                               self.address, "/bin/sh", "-c", " ".join(command), stdout=subprocess.PIPE, text=True)
+        assert shell.stdout.readline() == "ready\n"
+        family = socket.AF_INET6 if ":" in self.address else socket.AF_INET
+        client = self.lab.socket(self.peer, family, socket.SOCK_STREAM)
+        client.connect((self.address, 2222))
+        said = shell.stdout.read()
+        shell.wait(10)
+        client.close()
+        return said
+
+
+SSH = """version: 1
+attach:
+  wan: {dev: wan0, hook: %s}
+filter:
+  wan-in:
+    at: wan.ingress
+    default: drop
+    rules:
+      - {id: established, state: established, do: pass}
+      - {id: ssh, proto: tcp, dport: 2222, from: %s, do: pass}
+  wan-out:
+    at: wan.egress
+    default: pass
+    rules:
+      - {id: later, proto: tcp, dport: 25, do: drop}
+"""
+
+
+@pytest.fixture
+def login(lab, hook):
+    host, peer = lab.talking_pair()
+    daemon = lab.daemon(host)
+    daemon.apply(OPEN % hook)
+    return Login(lab, daemon, peer)
+
+
+@pytest.mark.parametrize("address, peer, stranger", [(HOST4, "10.77.1.2", "10.77.9.9"),
+                                                     ("2001:db8:77:1::1", "'2001:db8:77:1::2'", "'2001:db8:9::9'")])
+def test_nobody_locks_himself_out(lab, login, hook, address, peer, stranger):
+    """Refused with the rule that would, before anything is changed: what drops the login's next packet, one that
+    drops its reply, and one under which the login goes on, since it is established, but no new one would come in.
+    What passes all four is applied. Rules out a look at the next packet alone, and one at the rules' text."""
+    login.address = address
+    text = SSH % (hook, peer)
+    bad = {"shut": (SHUT % hook, "default"), "stranger": (SSH % (hook, stranger), "new connection"),
+           "reply": (text.replace("dport: 25", "sport: 2222"), "rule 'later' of wan-out")}
+    for name, (policy, why) in bad.items():
+        path = lab.write(f"{name}.yaml", policy)
+        said = login.types("apply", path)
+        assert "would lock you out" in said and why in said and f"{name}.yaml" in said, said
+        assert login.daemon.get("/v1/status")["policy"]["generation"] == 1
+    assert "applied" in login.types("apply", lab.write("good.yaml", text), "--no-confirm")
+    assert "applied" in login.types("apply", lab.write("shut.yaml", SHUT % hook), "--force", "--no-confirm")
+
+
+def test_a_login_from_elsewhere_must_confirm(lab, login, hook):
+    """60 s, from a terminal below a process with an inbound connection, also from a nested shell and through a
+    terminal multiplexer; without a terminal nobody is asked. Rules out a look at SSH_CONNECTION alone."""
+    daemon, path = login.daemon, lab.write("ssh.yaml", SSH % (hook, "10.77.1.2"))
+    said = login.types("apply", path, through=("/bin/sh", "-c", '\'exec "$@"\'', "sh"))
     assert "'penstock confirm' within 1m" in said or "'penstock confirm' within 59s" in said, said
     daemon.ok("rollback")
     assert daemon.cli("apply", path).exit == 0

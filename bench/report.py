@@ -36,11 +36,15 @@ class Report:
         """Never below 1: a faster machine does not make an aim smaller."""
         by = row["stretch"]
         if by == "empty":
-            return max(1, self.by_name["empty program"]["ns"] / REFERENCE_EMPTY_NS)
+            return self.processor()
         if by == "bank":
             lines = self.banks[row["policy"]]["bytes"] / 64
             by = min(REFERENCE_LINES_NS, key=lambda known: abs(math.log2(known / lines)))
         return max(1, self.references[by] / REFERENCE_LINES_NS[by])
+
+    def processor(self):
+        """How much longer than there the empty program takes: what calls and branches cost."""
+        return max(1, self.by_name["empty program"]["ns"] / REFERENCE_EMPTY_NS)
 
     # ---- text ---------------------------------------------------------------------------------------
 
@@ -90,20 +94,22 @@ class Report:
     def aim_lines(self, row):
         name, net = row["name"] + (", hot" if row["hot"] else ""), self.net(row)
         if net is None:
-            yield f"| {name} | {self.cell_text(row)} | | | |"
+            yield f"| {name} | {self.cell_text(row)} | | | | |"
             return
         if "aim" in row:
             here = row["aim"] * self.stretch(row)
-            met = "met" if net <= row["aim"] else "met at this speed" if net <= here else "**missed**"
-            yield f"| {name} | {net:+.0f} ns | {row['aim']:+.0f} | {here:+.0f} | {met} |"
+            processor = row["aim"] * self.processor()
+            met = "met" if net <= row["aim"] else "met at this speed" if net <= here else \
+                "met at this processor's speed" if net <= processor else "**missed**"
+            yield f"| {name} | {net:+.0f} ns | {row['aim']:+.0f} | {here:+.0f} | {processor:+.0f} | {met} |"
         if "share" in row:
             share = self.share(row)
             met = "met" if share >= row["share"] else "**missed**"
-            yield f"| {name}: packets/s of XDP_DROP | {share:.0f} % | {row['share']} % | | {met} |"
+            yield f"| {name}: packets/s of XDP_DROP | {share:.0f} % | {row['share']} % | | | {met} |"
 
     def aims(self):
-        yield "| | measured | aim | at this machine's speed | |"
-        yield "|---|---:|---:|---:|---|"
+        yield "| | measured | aim | at the speed of its reference | at the processor's | |"
+        yield "|---|---:|---:|---:|---:|---|"
         for row in self.rows:
             if {"aim", "share"} & row.keys():
                 yield from self.aim_lines(row)

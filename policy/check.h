@@ -17,6 +17,7 @@ struct check {
 	struct model *model;
 	uint32_t *sets_by_name; /* indices of model->sets, sorted by name */
 	bool *set_used;         /* by index of model->sets */
+	size_t names_compared;  /* of sets, with those that are not defined */
 	VEC(struct model_rule) never_drop[DP_DIR_COUNT];
 	bool out_of_memory;
 };

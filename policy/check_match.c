@@ -97,26 +97,42 @@ static bool only_protos(const struct model_rule *rule, const unsigned int *proto
 
 /* ---- addresses ---------------------------------------------------------------------------------- */
 
+/* Thousands of wrong names among thousands of sets would take minutes: those behind get no suggestion. */
+#define NAMES_COMPARED_MAX 1000000u
+
+static const char *nearest_set(struct match *m, const char *name)
+{
+	const struct model *model = m->c->model;
+	_cleanup_free_ const char **names = NULL;
+
+	if (m->c->names_compared + model->sets.count > NAMES_COMPARED_MAX)
+		return NULL;
+	m->c->names_compared += model->sets.count;
+	names = calloc(model->sets.count + 1, sizeof(*names));
+	if (!names) {
+		m->c->out_of_memory = true;
+		return NULL;
+	}
+	for (size_t i = 0; i < model->sets.count; i++)
+		names[i] = model->sets.at[i].name;
+	return diag_nearest(name, names, model->sets.count);
+}
+
 static void report_set(struct match *m, const struct tree_node *v)
 {
 	const struct model *model = m->c->model;
-	_cleanup_free_ const char **names = calloc(model->sets.count + 1, sizeof(*names));
-	const char *near, *known = "", *quoted = diag_quote(m->c->diags, v->text + 1, v->len - 1);
+	const char *near = nearest_set(m, v->text + 1), *known = "";
+	const char *quoted = diag_quote(m->c->diags, v->text + 1, v->len - 1);
 
 	m->bad = true;
-	if (!names) {
-		m->c->out_of_memory = true;
-		return;
+	for (size_t i = 0; i < model->sets.count && i < 8; i++) {
+		const char *name = model->sets.at[i].name;
+
+		known = print(m->c, "%s%s%s", known, i ? ", " : "",
+			      diag_quote(m->c->diags, name, strlen(name)));
 	}
-	for (size_t i = 0; i < model->sets.count; i++) {
-		names[i] = model->sets.at[i].name;
-		if (i < 8)
-			known = print(m->c, "%s%s%s", known, i ? ", " : "",
-				      diag_quote(m->c->diags, names[i], strlen(names[i])));
-		else if (i == 8)
-			known = print(m->c, "%s, …", known);
-	}
-	near = diag_nearest(v->text + 1, names, model->sets.count);
+	if (model->sets.count > 8)
+		known = print(m->c, "%s, …", known);
 	if (near)
 		diag_error(m->c->diags, v->span, "unknown-set",
 			   "set '%s' is not defined; did you mean '$%s'?", quoted, near);

@@ -23,6 +23,10 @@ struct remark {
 	struct remark *next;
 };
 
+struct remark_list {
+	struct remark *first, *last;
+};
+
 /* Of a node that begins a line of the output. */
 struct format_plan {
 	struct tree_node *parent; /* the line it belongs to, NULL at the top */
@@ -30,7 +34,8 @@ struct format_plan {
 	size_t column;            /* of its key or dash in the source */
 	bool block;
 	bool blank; /* an empty line before it */
-	struct remark *head, *foot, *tail;
+	struct remark_list head, foot;
+	struct remark *tail;
 };
 
 struct formatter {
@@ -38,7 +43,7 @@ struct formatter {
 	struct text out;
 	VEC(struct tree_node *) lines;         /* in source order */
 	VEC(const struct tree_node *) scalars; /* likewise, keys too */
-	struct remark *foot;                   /* behind everything */
+	struct remark_list foot;               /* behind everything */
 	bool out_of_memory;
 };
 
@@ -46,9 +51,18 @@ struct formatter {
 
 static size_t line_start(const struct formatter *f, size_t at)
 {
-	while (at && f->doc->text[at - 1] != '\n')
-		at--;
-	return at;
+	const size_t *lines = f->doc->lines.at;
+	size_t low = 0, high = f->doc->lines.count;
+
+	while (high - low > 1) {
+		size_t middle = low + (high - low) / 2;
+
+		if (lines[middle] <= at)
+			low = middle;
+		else
+			high = middle;
+	}
+	return lines[low];
 }
 
 /* True when nothing but indentation and dashes stands before it. */
@@ -157,11 +171,13 @@ static void plan_lines(struct formatter *f, struct tree_node *parent, struct tre
 
 /* ---- comments ----------------------------------------------------------------------------------- */
 
-static void append_remark(struct remark **list, struct remark *new)
+static void append_remark(struct remark_list *list, struct remark *new)
 {
-	while (*list)
-		list = &(*list)->next;
-	*list = new;
+	if (list->first)
+		list->last->next = new;
+	else
+		list->first = new;
+	list->last = new;
 }
 
 /* Of the line and those it belongs to, the deepest that is not indented more than the comment. */
@@ -174,7 +190,7 @@ static struct tree_node *owner_above(struct tree_node *line, size_t column)
 
 static void place_above(struct tree_node *line, struct remark *new)
 {
-	if (!line->plan->head) {
+	if (!line->plan->head.first) {
 		new->blank = line->plan->blank;
 		line->plan->blank = false;
 	}
@@ -272,8 +288,8 @@ static void put_line(struct formatter *f, const struct tree_node *node, struct f
 {
 	const struct format_plan *plan = node->plan;
 
-	put_remarks(f, plan->head, indent, first);
-	put_blank(f, plan->blank && (!first || plan->head));
+	put_remarks(f, plan->head.first, indent, first);
+	put_blank(f, plan->blank && (!first || plan->head.first));
 	text_fill(&f->out, ' ', indent);
 	if (node->key) {
 		format_scalar(&f->out, node->key);
@@ -292,7 +308,7 @@ static void put_line(struct formatter *f, const struct tree_node *node, struct f
 	text_puts(&f->out, "\n");
 	if (plan->block)
 		put_children(f, node, shape, indent + 2);
-	put_remarks(f, plan->foot, indent, false);
+	put_remarks(f, plan->foot.first, indent, false);
 }
 
 static void put_children(struct formatter *f, const struct tree_node *node,
@@ -320,7 +336,7 @@ static int format_doc(struct formatter *f, char **ret_text)
 		put_children(f, f->doc->root, top, 0);
 	else if (!f->out_of_memory)
 		text_puts(&f->out, "{}\n");
-	put_remarks(f, f->foot, 0, false);
+	put_remarks(f, f->foot.first, 0, false);
 	if (f->out_of_memory) {
 		text_done(&f->out);
 		return -ENOMEM;

@@ -8,7 +8,9 @@
 #include <cmocka.h>
 #include <json-c/json.h>
 #include <string.h>
+#include <time.h>
 
+#include "format.h"
 #include "policy.h"
 #include "str.h"
 
@@ -277,6 +279,73 @@ static void test_many_rules(void **state)
 	text_done(&text);
 }
 
+/* Of this process alone, so that a machine's load has no say. */
+static void assert_quick(clock_t since)
+{
+	assert_in_range((clock() - since) / CLOCKS_PER_SEC, 0, 4);
+}
+
+/* Thousands of wrong names among thousands of sets: rules out one that compares each with each, which takes minutes. */
+static void test_many_unknown_names(void **state)
+{
+	enum {
+		SETS = 20000
+	};
+	struct text text = {};
+	struct policy policy;
+	clock_t since = clock();
+
+	(void)state;
+	text_puts(&text, HEAD "sets:\n");
+	for (int i = 0; i < SETS; i++)
+		text_printf(&text, "  set%d: {items: [192.0.2.1]}\n", i);
+	text_puts(&text, "filter:\n  in:\n    at: wan.ingress\n    default: drop\n    rules:\n");
+	for (int i = 0; i < SETS; i++)
+		text_printf(&text, "      - {id: r%d, from: $sett%d, do: drop}\n", i, i);
+	assert_int_equal(load(&policy, text.at), -EINVAL);
+	assert_quick(since);
+	assert_int_equal(policy.diags.errors, SETS);
+	assert_non_null(strstr(policy.diags.diags.at[0].message, "did you mean '$set0'?"));
+	policy_done(&policy);
+	text_done(&text);
+}
+
+static void assert_formats(const char *text, size_t len, size_t least)
+{
+	struct diag_list diags = {};
+	char *formatted = NULL;
+	clock_t since = clock();
+
+	assert_int_equal(policy_format(&diags, "t.yaml", text, len, &formatted), 0);
+	assert_quick(since);
+	assert_true(strlen(formatted) >= least);
+	free(formatted);
+	diag_done(&diags);
+}
+
+/* Rules out a formatter that goes back to the begin of the line, or to the first comment, for each of many. */
+static void test_long_lines_and_comments(void **state)
+{
+	struct text text = {};
+
+	(void)state;
+	text_puts(&text, "version: 1\nsets:\n");
+	for (int set = 0; set < 4; set++) {
+		text_printf(&text, "  s%d: {items: [192.0.2.1", set);
+		for (int i = 0; i < 70000; i++)
+			text_printf(&text, ", 10.%d.%d.%d", i >> 16, i >> 8 & 255, i & 255);
+		text_puts(&text, "]}\n");
+	}
+	assert_formats(text.at, text.len, text.len);
+	text_done(&text);
+	text_puts(&text, "version: 1\n");
+	for (int i = 0; i < 300000; i++)
+		text_puts(&text, "# why\n");
+	text_puts(&text, "attach: {}\n");
+	assert_formats(text.at, text.len, text.len);
+	text_done(&text);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -289,6 +358,8 @@ int main(void)
 		cmocka_unit_test(test_paths),
 		cmocka_unit_test(test_file_refused),
 		cmocka_unit_test(test_many_rules),
+		cmocka_unit_test(test_many_unknown_names),
+		cmocka_unit_test(test_long_lines_and_comments),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

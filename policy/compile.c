@@ -208,7 +208,7 @@ static int refuse_near(struct compile *c)
 {
 	diag_error(
 		c->diags, everywhere(c->model), "capacity",
-		"run-time sets and chains need %zu lines where packets look first, %zu more than the limit of %d",
+		"the near table, which packets read first, needs %zu lines for chains and their run-time sets, %zu more than the limit of %d",
 		c->lines.vec.count, c->lines.vec.count - DP_NEAR_LINES, DP_NEAR_LINES);
 	return -E2BIG;
 }

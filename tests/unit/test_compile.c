@@ -329,13 +329,22 @@ static void expect_refused(struct kit *k, const char *message)
 	assert_string_equal(k->diags.diags.at[0].message, message);
 }
 
+static void expect_accepted(struct kit *k)
+{
+	_cleanup_(image_done) struct image image = compile(k);
+
+	assert_int_equal(k->diags.errors, 0);
+}
+
 static void test_too_many_zones(void **state)
 {
 	_cleanup_(kit_done) struct kit k = {};
 
 	(void)state;
-	for (int i = 0; i < 256; i++)
+	for (int i = 0; i < DP_ZONE_MAX; i++)
 		(void)kit_zone(&k, "z");
+	expect_accepted(&k);
+	(void)kit_zone(&k, "z");
 	expect_refused(&k, "the policy has 256 zones, 1 more than the limit of 255");
 }
 
@@ -346,9 +355,48 @@ static void test_too_many_chains(void **state)
 	(void)state;
 	for (int i = 0; i < 150; i++)
 		(void)kit_zone(&k, "z");
-	for (int i = 0; i < 300; i++)
+	for (int i = 0; i < DP_CHAIN_SLOTS - 1; i++)
+		(void)kit_chain(&k, "c", i / 2, i % 2, DP_PASS);
+	expect_accepted(&k);
+	for (int i = DP_CHAIN_SLOTS - 1; i < 300; i++)
 		(void)kit_chain(&k, "c", i / 2, i % 2, DP_PASS);
 	expect_refused(&k, "the policy has 300 chains, 45 more than the limit of 255");
+}
+
+/* A chain where each of the run-time sets is asked about on both sides, in both ways. */
+static void ask_all_sets(struct kit *k, uint32_t chain)
+{
+	for (uint32_t set = 0; set < DP_SETS; set++) {
+		struct model_rule *rule = kit_rule(k, chain, DP_DROP);
+		char in[16], out[16];
+
+		(void)snprintf(in, sizeof(in), "$%u", set);
+		(void)snprintf(out, sizeof(out), "$%u", (set + 1) % DP_SETS);
+		kit_operand(rule, MODEL_KEY_FROM, in);
+		kit_operand(rule, MODEL_KEY_TO, in);
+		kit_operand(rule, MODEL_KEY_NOT_FROM, out);
+		kit_operand(rule, MODEL_KEY_NOT_TO, out);
+	}
+}
+
+/* What packets read first has a table of its own, which only hundreds of chains with all run-time sets fill. */
+static void test_too_many_near_lines(void **state)
+{
+	_cleanup_(kit_done) struct kit k = {};
+
+	(void)state;
+	for (int i = 0; i < DP_SETS; i++) {
+		uint32_t set = kit_set_text(&k, "s", "");
+
+		k.model.sets.at[set].runtime = true;
+	}
+	for (uint32_t i = 0; i < DP_ZONE_MAX; i++) {
+		if (i == 240)
+			expect_accepted(&k);
+		ask_all_sets(&k, kit_chain(&k, "c", kit_zone(&k, "z"), DP_INGRESS, DP_PASS));
+	}
+	expect_refused(&k, "the near table, which packets read first, needs 67333 lines for chains "
+			   "and their run-time sets, 1797 more than the limit of 65536");
 }
 
 /*
@@ -389,6 +437,20 @@ static void test_too_many_classes(void **state)
 
 		check_packet(&fits, &image, 0, &p);
 	}
+}
+
+/* As many as there may be, and one more. */
+static void test_one_class_too_many(void **state)
+{
+	_cleanup_(kit_done) struct kit k = {};
+	uint32_t chain = kit_chain(&k, "c", kit_zone(&k, "z"), DP_INGRESS, DP_PASS);
+
+	(void)state;
+	add_combinations(&k, chain, 16);
+	expect_accepted(&k);
+	kit_operand(kit_rule(&k, chain, DP_DROP), MODEL_KEY_FROM, "0.1.0.0");
+	expect_refused(&k, "the table of IPv4 source addresses needs 65536 classes, 1 more than "
+			   "the limit of 65535");
 }
 
 static void test_image_too_large(void **state)
@@ -566,6 +628,8 @@ int main(void)
 		cmocka_unit_test(test_too_many_zones),
 		cmocka_unit_test(test_too_many_chains),
 		cmocka_unit_test(test_too_many_classes),
+		cmocka_unit_test(test_too_many_near_lines),
+		cmocka_unit_test(test_one_class_too_many),
 		cmocka_unit_test(test_image_too_large),
 		cmocka_unit_test(test_digest),
 		cmocka_unit_test(test_same_bytes),

@@ -454,25 +454,21 @@ static void expect_refused(struct kit *k, const char *message)
 
 static void test_too_many_audit_rules(void **state)
 {
-	_cleanup_(kit_done) struct kit k = {}, fits = {};
+	_cleanup_(kit_done) struct kit k = {};
 	_cleanup_(image_done) struct image image = {};
 	uint32_t chain = chain_of(&k);
 
 	(void)state;
 	fill_up(&k, chain, 700);
-	for (int i = 0; i < 520; i++)
+	for (int i = 0; i < DP_CHAIN_RULES; i++)
 		k.model.chains.at[chain].rules.at[i].audit = true;
+	image = compile(&k);
+	assert_int_equal(image.chain_slots[0], DP_CHAIN_RULES);
+	k.model.chains.at[chain].rules.at[DP_CHAIN_RULES].audit = true;
 	expect_refused(&k,
-		       "chain 'wan-in' has 520 rules that need a slot of its vectors, 8 more than "
+		       "chain 'wan-in' has 513 rules that need a slot of its vectors, 1 more than "
 		       "the limit of 512");
 	assert_int_equal(k.diags.diags.at[0].notes.count, 1); /* that says which */
-
-	chain = chain_of(&fits);
-	fill_up(&fits, chain, 700);
-	for (int i = 0; i < DP_CHAIN_RULES; i++)
-		fits.model.chains.at[chain].rules.at[i].audit = true;
-	image = compile(&fits);
-	assert_int_equal(image.chain_slots[0], DP_CHAIN_RULES);
 }
 
 /* Blocks that overlap in one place and do not cover each other, more of them than slots and a leaf hold. */
@@ -520,14 +516,19 @@ static void test_too_many_boxes(void **state)
 		       "more than the limit of 524288");
 }
 
+/* Slot 0 is taken, and the default has one. */
 static void test_too_many_counters(void **state)
 {
 	_cleanup_(kit_done) struct kit k = {};
+	_cleanup_(image_done) struct image image = {};
+	uint32_t chain = chain_of(&k);
 
 	(void)state;
-	fill_up(&k, chain_of(&k), DP_RULE_SLOTS);
+	fill_up(&k, chain, DP_RULE_SLOTS - 2);
+	image = compile(&k);
+	(void)kit_rule(&k, chain, DP_PASS);
 	expect_refused(&k,
-		       "the rules and defaults of all chains need 65537 counters, 2 more than the "
+		       "the rules and defaults of all chains need 65536 counters, 1 more than the "
 		       "limit of 65535");
 }
 

@@ -396,11 +396,35 @@ int generation_from_json(struct generation **ret, struct json_object *json)
 
 /* ---- slots and the image --------------------------------------------------------------------------- */
 
+/* Puts the table for these names in the place of `table`, which may be `last` itself. */
+static int assign(struct slot_table *table, const struct slot_table *last, uint64_t number,
+		  const struct slot_names *names, struct slot_list *ret_clear)
+{
+	struct slot_table next;
+	int r = slot_table_next(last, names, number, &next, ret_clear);
+
+	if (r < 0)
+		return r;
+	slot_table_done(table);
+	*table = next;
+	return 0;
+}
+
+static int refuse_names(char **ret_why, const char *what, const struct slot_table *last,
+			const struct slot_names *names)
+{
+	size_t need = slot_table_need(last, names), limit = last->limit - 1;
+
+	return fail(ret_why, -ENOSPC,
+		    "counters of %s: no free slot: the running and the new policy together need "
+		    "%zu, %zu more than the limit of %zu; apply a smaller one first",
+		    what, need, need - limit, limit);
+}
+
 static int assign_rules(struct generation *g, const struct slot_table *last,
-			struct slot_list *ret_clear)
+			struct slot_list *ret_clear, char **ret_why)
 {
 	struct slot_names names = {};
-	struct slot_table next;
 	int r = 0;
 
 	for (size_t i = 0; !r && i < g->chains.count; i++) {
@@ -411,32 +435,27 @@ static int assign_rules(struct generation *g, const struct slot_table *last,
 			r = vec_push(&names, (struct slot_name){ c->name, c->rules.at[k].id });
 	}
 	if (!r)
-		r = slot_table_next(last, &names, g->number, &next, ret_clear);
+		r = assign(&g->rules_table, last, g->number, &names, ret_clear);
+	if (r == -ENOSPC)
+		r = refuse_names(ret_why, "rules", last, &names);
 	vec_done(&names);
-	if (r < 0)
-		return r;
-	slot_table_done(&g->rules_table);
-	g->rules_table = next;
-	return 0;
+	return r;
 }
 
 static int assign_chains(struct generation *g, const struct slot_table *last,
-			 struct slot_list *ret_clear)
+			 struct slot_list *ret_clear, char **ret_why)
 {
 	struct slot_names names = {};
-	struct slot_table next;
 	int r = 0;
 
 	for (size_t i = 0; !r && i < g->chains.count; i++)
 		r = vec_push(&names, (struct slot_name){ g->chains.at[i].name, "" });
 	if (!r)
-		r = slot_table_next(last, &names, g->number, &next, ret_clear);
+		r = assign(&g->chains_table, last, g->number, &names, ret_clear);
+	if (r == -ENOSPC)
+		r = refuse_names(ret_why, "chains", last, &names);
 	vec_done(&names);
-	if (r < 0)
-		return r;
-	slot_table_done(&g->chains_table);
-	g->chains_table = next;
-	return 0;
+	return r;
 }
 
 int generation_assign(struct generation *g, const struct generation *last, uint64_t number,
@@ -445,20 +464,13 @@ int generation_assign(struct generation *g, const struct generation *last, uint6
 	int r;
 
 	g->number = number;
-	r = assign_rules(g, last ? &last->rules_table : &g->rules_table, &ret_clear->rules);
-	if (r == -ENOSPC)
-		return fail(ret_why, r,
-			    "counters of rules: no free slot: the running and the new policy "
-			    "together have more than %u rules; apply a smaller one first",
-			    DP_RULE_SLOTS - 1);
+	r = assign_rules(g, last ? &last->rules_table : &g->rules_table, &ret_clear->rules,
+			 ret_why);
 	if (!r)
 		r = assign_chains(g, last ? &last->chains_table : &g->chains_table,
-				  &ret_clear->chains);
+				  &ret_clear->chains, ret_why);
 	if (r == -ENOSPC)
-		return fail(ret_why, r,
-			    "counters of chains: no free slot: the running and the new policy "
-			    "together have more than %u chains; apply a smaller one first",
-			    DP_CHAIN_SLOTS - 1);
+		return r;
 	if (!r)
 		r = look_up_slots(g);
 	return r < 0 ? fail(ret_why, r, "names of rules cannot be given counters") : 0;

@@ -47,15 +47,34 @@ static void sort_by_name(struct slot_table *t)
 		qsort(t->owners.at, t->owners.count, sizeof(*t->owners.at), by_name);
 }
 
-uint32_t slot_table_find(const struct slot_table *t, const char *chain, const char *id)
+static const struct slot_owner *find_owner(const struct slot_table *t, struct slot_name name)
 {
-	struct slot_owner key = { .name = { chain, id } };
-	struct slot_owner *found;
+	struct slot_owner key = { .name = name };
 
 	if (!t->owners.count)
-		return 0;
-	found = bsearch(&key, t->owners.at, t->owners.count, sizeof(key), by_name);
+		return NULL;
+	return bsearch(&key, t->owners.at, t->owners.count, sizeof(key), by_name);
+}
+
+uint32_t slot_table_find(const struct slot_table *t, const char *chain, const char *id)
+{
+	const struct slot_owner *found = find_owner(t, (struct slot_name){ chain, id });
+
 	return found ? found->slot : 0;
+}
+
+size_t slot_table_need(const struct slot_table *old, const struct slot_names *wanted)
+{
+	size_t need = wanted->count;
+
+	for (size_t i = 0; i < old->owners.count; i++)
+		need += !old->owners.at[i].retired;
+	for (size_t i = 0; i < wanted->count; i++) {
+		const struct slot_owner *owner = find_owner(old, wanted->at[i]);
+
+		need -= owner && !owner->retired;
+	}
+	return need;
 }
 
 static int add(struct slot_table *t, const struct slot_owner *owner)

@@ -53,6 +53,9 @@ int slot_table_next(const struct slot_table *old, const struct slot_names *wante
 		    uint64_t generation, struct slot_table *ret,
 		    struct slot_list *ret_clear) _must_check_;
 
+/* How many slots the names in use in `old` and these take together: more than there are with -ENOSPC. */
+size_t slot_table_need(const struct slot_table *old, const struct slot_names *wanted);
+
 struct json_object *slot_table_to_json(const struct slot_table *t);
 
 /* ret was initialised, empty. -EBADMSG when it is no table, or of other limits. */

@@ -110,6 +110,7 @@ static void the_active_names_are_safe(void **state)
 	slot_table_init(&t, 3, true);
 	(void)step(&t, now, 2, 1);
 	assert_int_equal(slot_table_next(&t, &wanted, 2, &next, &clear), -ENOSPC);
+	assert_int_equal(slot_table_need(&t, &wanted), 4);
 	slot_table_done(&t);
 }
 

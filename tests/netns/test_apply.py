@@ -294,3 +294,26 @@ def test_check_and_apply_accept_the_same(lab):
         verdicts[checked.exit] += 1
     assert min(verdicts.values()) > 5, verdicts
     print(f"{verdicts[0]} accepted and {verdicts[1]} refused by both")
+
+
+def chains_named(name, count):
+    zones = range((count + 1) // 2)
+    return "version: 1\nattach:\n" + "".join(f"  z{i}: {{dev: none{i}}}\n" for i in zones) + "filter:\n" + "".join(
+        f"  {name}{i}: {{at: z{i // 2}.{('ingress', 'egress')[i % 2]}, default: pass}}\n" for i in range(count))
+
+
+def test_counters_of_two_policies_must_fit_together(lab):
+    """The names of a running policy keep their counters until it is replaced: chains that are all renamed are taken
+    where both policies have room, exactly; one more is refused, with limit and need, and changes nothing. Rules out
+    a daemon that finds out after the flip, and one that gives away counters in use."""
+    daemon = lab.daemon(lab.namespace("host"))
+    daemon.apply(chains_named("a", 128))
+    before = daemon.ok("status")["policy"]
+    answer = daemon.cli("apply", lab.write("more.yaml", chains_named("b", 128)))
+    assert answer.exit == 1, answer
+    assert "counters of chains: no free slot" in answer.stderr, answer
+    assert "together need 256, 1 more than the limit of 255; apply a smaller one first" in answer.stderr, answer
+    assert daemon.ok("status")["policy"] == before
+    daemon.apply(chains_named("b", 127))
+    daemon.apply(chains_named("b", 255))
+    assert daemon.ok("status")["policy"]["generation"] == before["generation"] + 2

@@ -154,7 +154,7 @@ static void put_sets(struct text *t, struct json_object *sets, const char *side)
 	for (size_t i = 0; i < count; i++)
 		text_printf(t, "%s %s", i ? "," : "",
 			    json_object_get_string(json_at(sets, side, i)) ?: "");
-	text_puts(t, count ? "" : " none");
+	text_puts(t, count ? "" : " none that is filled at run time");
 }
 
 static enum status print_sets(struct json_object *walk)

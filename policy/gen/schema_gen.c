@@ -9,9 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "chain_plan.h"
+#include "classes.h"
 #include "diag_codes.h"
+#include "footprint.h"
 #include "names.h"
 #include "schema.h"
+#include "tree.h"
 
 /* Every map once, in reading order. */
 static const struct schema_map *const maps[] = {
@@ -242,6 +246,38 @@ static void print_meaning(void)
 	puts("A rule that names these packets by port or type, and passes or drops them, ends such a warning.\n");
 }
 
+/* What check refuses with the code 'capacity', and some of 'too-large'. */
+static void print_limits(void)
+{
+	static const struct {
+		const char *what;
+		uint64_t limit;
+	} limits[] = {
+		{ "zones, and chains", DP_ZONE_MAX },
+		{ "rules and defaults of all chains; of a policy and the one that it replaces together, without those that have the same names",
+		  DP_RULE_SLOTS - 1 },
+		{ "in a chain: rules in audit mode, with *state*, with sets that change at run time, or that match more than IP",
+		  DP_CHAIN_RULES },
+		{ "in a chain with more rules than that: combinations of the addresses and ports in lists of its rules",
+		  CHAIN_BOXES_MAX },
+		{ "groups of addresses that no rule tells apart, for each family and side",
+		  CLASSES_MAX },
+		{ "sets that change at run time", DP_SETS },
+		{ "members added to them", FOOTPRINT_MEMBERS_MAX - 1 },
+		{ "MiB of tables, all fixed sets included",
+		  (uint64_t)IMAGE_MAX_LINES * DP_LINE_BYTES >> 20 },
+		{ "MiB of policy text, without files of sets", TREE_MAX_BYTES >> 20 },
+		{ "bytes in a line of it", TREE_MAX_LINE_BYTES },
+	};
+
+	puts("# LIMITS\n\nA policy that needs more is refused before anything is changed, with limit and need. At most:\n");
+	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++)
+		printf("- %" PRIu64 " %s\n", limits[i].limit, limits[i].what);
+	printf("\nOf a chain with more than %u rules only some hundreds may match the same packets without one covering the\n"
+	       "other. *penstock check --stats* prints what a policy takes of the rest.\n\n",
+	       DP_CHAIN_RULES);
+}
+
 /* For those who read `check --json`. */
 static void print_codes(void)
 {
@@ -272,6 +308,7 @@ static void print_page(void)
 	for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]); i++)
 		put_map(maps[i]);
 	print_meaning();
+	print_limits();
 	puts("# NAMES\n");
 	put_names("ICMP types", &names_icmp_types[NAME_ICMP4]);
 	put_names("ICMPv6 types", &names_icmp_types[NAME_ICMP6]);

@@ -609,7 +609,7 @@ def explain_shows_the_walk(c):
     same([" ".join(line.split()) for line in lines()], [
         "packet tcp [2001:db8::1]:40000 > [2001:db8::2]:80 syn ack vlan 7, first fragment",
         "headers network at byte 18, transport at byte 66", "classes proto 2, src6 70",
-        "sets source in banned, slow; destination in none", "state of a live flow",
+        "sets source in banned, slow; destination in none that is filled at run time", "state of a live flow",
         "trees 12 boxes looked through, the first that matches is of web", "flows what passes here may begin one",
         "counters untouched; on the wire it is 1 packet of 1,234 bytes", "",
         "MATCHES DO MODE SOURCE OUTCOME", "a\\x1b drop audit a.yaml:7 is counted",

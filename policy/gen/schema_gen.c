@@ -273,7 +273,7 @@ static void print_limits(void)
 	puts("# LIMITS\n\nA policy that needs more is refused before anything is changed, with limit and need. At most:\n");
 	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++)
 		printf("- %" PRIu64 " %s\n", limits[i].limit, limits[i].what);
-	printf("\nOf a chain with more than %u rules only some hundreds may match the same packets without one covering the\n"
+	printf("\nOf a chain with more than %d rules only some hundreds may match the same packets without one covering the\n"
 	       "other. *penstock check --stats* prints what a policy takes of the rest.\n\n",
 	       DP_CHAIN_RULES);
 }

@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """`check --stats` says before an apply what the kernel holds after it. Rules out a forecast of the image alone,
 of one bank where there are two, and one that leaves out what is there for every policy or every CPU."""
+import os
 import random
+import subprocess
 
 import pytest
+
+from lab import DATA, LONG, ROOT
 
 HEAD = """version: 1
 attach:
@@ -68,3 +72,23 @@ def test_forecast_of_run_time_sets(lab):
     assert answer.exit == 0, answer
     grown = daemon.ok("status")["memory_bytes"] - before
     assert forecast["run_time_sets"]["bytes"] == pytest.approx(grown, rel=ROOM)
+
+
+@pytest.mark.skipif(not LONG, reason="the long form")
+@pytest.mark.parametrize("shape", ["acl1", "fw1", "ipc1"])
+def test_forecast_of_classbench(lab, shape):
+    """Real rule sets of each size: no bank beyond 64 MiB, and no forecast that only holds for drawn rules."""
+    daemon = lab.daemon(lab.namespace("host"))
+    for count in "1000", "10000", "50000.gz":
+        rules = f"{DATA}/classbench/{shape}_{count}"
+        if not os.path.exists(rules):
+            pytest.skip(f"no {rules}")
+        text = subprocess.run(["/usr/bin/python3", "-B", f"{ROOT}/bench/classbench", "policy", rules, "--dev", "eth0"],
+                              stdout=subprocess.PIPE, check=True, text=True).stdout
+        path = lab.write("rules.yaml", text)
+        forecast = daemon.ok("check", path, "--stats")["policy"]["forecast"]
+        assert forecast["bank_bytes"] <= 64 << 20
+        # The other bank has the smaller set before: by then it is a small part of the whole.
+        daemon.ok("apply", path)
+        held = daemon.ok("status")["memory_bytes"]
+        assert forecast["memory_bytes"] == pytest.approx(held, rel=ROOM)

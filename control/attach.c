@@ -124,7 +124,7 @@ int attach_set_zones(struct attach *a, unsigned int bank, const struct attach_wa
 	int r = devs_unzone_if(&a->devs, bank, unwanted, (void *)wants);
 
 	for (size_t i = 0; !r && i < wants->count; i++) {
-		r = devs_set(&a->devs, wants->at[i].dev.ifindex, bank, wants->at[i].zone);
+		r = devs_set(&a->devs, &wants->at[i], bank);
 		if (r == -ENOSPC)
 			r = 0; /* of this device alone: the next reconcile says so */
 	}
@@ -217,7 +217,7 @@ static struct tries tries_for(const struct attach *a, const struct attach_want *
 	case MODEL_HOOK_XDP_GENERIC:
 		return (struct tries){ { ATTACH_XDP_GENERIC }, 1 };
 	case MODEL_HOOK_AUTO:
-		if (!want->dev.kind[0] && !want->dev.loopback)
+		if (!want->dev.kind[0] && !want->dev.loopback && want->dev.link == NETIF_ETHERNET)
 			return (struct tries){ { ATTACH_XDP_NATIVE, a->tc }, 2 };
 		break;
 	case MODEL_HOOK_TC:
@@ -234,7 +234,7 @@ static enum attach_mode other_xdp(enum attach_mode mode)
 /* Room for it was reserved by attach_reconcile(). */
 static int attach_one(struct attach *a, const struct hook_at *at, char **ret_why)
 {
-	bool xdp = at->mode == ATTACH_XDP_NATIVE || at->mode == ATTACH_XDP_GENERIC;
+	bool xdp = is_xdp(at->mode);
 	struct hook_at other = *at;
 	struct attachment made = {};
 	bool had;
@@ -318,19 +318,37 @@ static void place(struct attach *a, const struct attach_want *want, struct attac
 	}
 }
 
+/* Why no program could read the device's packets there; NULL when one can. */
+static const char *unreadable(const struct attach_want *want, enum attach_mode mode)
+{
+	if (want->dev.link == NETIF_OTHER)
+		return "its packets begin with neither an Ethernet nor an IP header";
+	if (want->dev.link == NETIF_RAW && is_xdp(mode))
+		return "its packets have no Ethernet header to tell XDP what they are; use 'hook: tc'";
+	return NULL;
+}
+
 static void place_or_fail(struct attach *a, const struct attach_want *want, enum dp_dir dir)
 {
-	struct attach_state state = { .dev = want->dev, .zone = want->zone, .dir = dir };
-	int r = devs_ensure(&a->devs, want->dev.ifindex, loader_active_bank(a->l), want->zone);
+	struct attach_state state = {
+		.dev = want->dev,
+		.zone = want->zone,
+		.dir = dir,
+		.mode = tries_for(a, want, dir).mode[0],
+	};
+	const char *why = unreadable(want, state.mode);
+	int r = why ? 0 : devs_ensure(&a->devs, want, loader_active_bank(a->l));
 
-	if (!r) {
+	if (!why && !r) {
 		place(a, want, &state);
 	} else {
 		state.failed = true;
-		state.mode = tries_for(a, want, dir).mode[0];
-		if (asprintf(&state.why,
-			     "interface number %u has no free slot in the table of devices: %s",
-			     want->dev.ifindex, strerror(-r)) < 0)
+		if (why)
+			state.why = strdup(why);
+		else if (asprintf(
+				 &state.why,
+				 "interface number %u has no free slot in the table of devices: %s",
+				 want->dev.ifindex, strerror(-r)) < 0)
 			state.why = NULL;
 	}
 	a->states.at[a->states.count++] = state; /* room was reserved */

@@ -18,6 +18,11 @@ enum attach_mode {
 	ATTACH_MODE_COUNT,
 };
 
+static inline bool is_xdp(enum attach_mode mode)
+{
+	return mode == ATTACH_XDP_NATIVE || mode == ATTACH_XDP_GENERIC;
+}
+
 /* One device that a zone wants: what the policy and the overrides say, for devices that are present. */
 struct attach_want {
 	struct netif_dev dev;

@@ -10,6 +10,8 @@
 
 #include <bpf/bpf.h>
 
+#include "attach.h"
+
 int devs_init(struct attach_devs *d, int map)
 {
 	_cleanup_free_ uint32_t *keys = calloc(DP_DEV_SLOTS, sizeof(*keys));
@@ -51,14 +53,14 @@ static int write_slot(struct attach_devs *d, uint32_t slot, struct dp_dev dev)
 	return r;
 }
 
-static int add(struct attach_devs *d, uint32_t ifindex, unsigned int bank, uint8_t zone)
+static int add(struct attach_devs *d, const struct attach_want *want, unsigned int bank)
 {
-	struct dp_dev dev = { .ifindex = ifindex };
-	uint32_t slot = find(d, ifindex, 0);
+	struct dp_dev dev = { .ifindex = want->dev.ifindex, .raw = want->dev.link == NETIF_RAW };
+	uint32_t slot = find(d, dev.ifindex, 0);
 
 	if (slot == DP_DEV_SLOTS)
 		return -ENOSPC;
-	dev.zone[bank] = zone;
+	dev.zone[bank] = want->zone;
 	return write_slot(d, slot, dev);
 }
 
@@ -72,18 +74,20 @@ static int set_slot(struct attach_devs *d, uint32_t slot, unsigned int bank, uin
 	return write_slot(d, slot, dev);
 }
 
-int devs_ensure(struct attach_devs *d, uint32_t ifindex, unsigned int bank, uint8_t zone)
+int devs_ensure(struct attach_devs *d, const struct attach_want *want, unsigned int bank)
 {
-	return find(d, ifindex, ifindex) == DP_DEV_SLOTS ? add(d, ifindex, bank, zone) : 0;
+	uint32_t ifindex = want->dev.ifindex;
+
+	return find(d, ifindex, ifindex) == DP_DEV_SLOTS ? add(d, want, bank) : 0;
 }
 
-int devs_set(struct attach_devs *d, uint32_t ifindex, unsigned int bank, uint8_t zone)
+int devs_set(struct attach_devs *d, const struct attach_want *want, unsigned int bank)
 {
-	uint32_t slot = find(d, ifindex, ifindex);
+	uint32_t ifindex = want->dev.ifindex, slot = find(d, ifindex, ifindex);
 
 	if (slot == DP_DEV_SLOTS)
-		return add(d, ifindex, bank, zone);
-	return set_slot(d, slot, bank, zone);
+		return add(d, want, bank);
+	return set_slot(d, slot, bank, want->zone);
 }
 
 int devs_clear_if(struct attach_devs *d, bool (*gone)(void *ctx, uint32_t ifindex), void *ctx)

@@ -18,12 +18,14 @@ struct attach_devs {
 
 int devs_init(struct attach_devs *d, int map) _must_check_;
 
-/* Makes an entry with this zone for a bank and none for the other; an entry that is there stays. */
-int devs_ensure(struct attach_devs *d, uint32_t ifindex, unsigned int bank,
-		uint8_t zone) _must_check_;
+struct attach_want;
+
+/* Makes an entry with the device's zone for a bank and none for the other; an entry that is there stays. */
+int devs_ensure(struct attach_devs *d, const struct attach_want *want,
+		unsigned int bank) _must_check_;
 
 /* Sets the zone for a bank. -ENOSPC when every slot that the program would look at is taken. */
-int devs_set(struct attach_devs *d, uint32_t ifindex, unsigned int bank, uint8_t zone) _must_check_;
+int devs_set(struct attach_devs *d, const struct attach_want *want, unsigned int bank) _must_check_;
 
 /* Frees the slot of every entry that gone() says it of. */
 int devs_clear_if(struct attach_devs *d, bool (*gone)(void *ctx, uint32_t ifindex),

@@ -37,11 +37,6 @@ static const char *const dir_texts[DP_DIR_COUNT] = {
 	[DP_EGRESS] = "egress",
 };
 
-static bool is_xdp(enum attach_mode mode)
-{
-	return mode == ATTACH_XDP_NATIVE || mode == ATTACH_XDP_GENERIC;
-}
-
 static int prog_of(const struct loader *l, const struct hook_at *at)
 {
 	if (at->dir == DP_EGRESS)

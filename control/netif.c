@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include <linux/if_arp.h>
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 #include <netlink/errno.h>
@@ -220,6 +221,25 @@ uint64_t netif_overruns(const struct netif *n)
 
 /* ---- dumps --------------------------------------------------------------------------------------- */
 
+static enum netif_link link_of(unsigned int arptype)
+{
+	switch (arptype) {
+	case ARPHRD_ETHER:
+	case ARPHRD_LOOPBACK:
+		return NETIF_ETHERNET;
+	case ARPHRD_NONE:
+	case ARPHRD_RAWIP:
+	case ARPHRD_PPP:
+	case ARPHRD_TUNNEL:
+	case ARPHRD_TUNNEL6:
+	case ARPHRD_SIT:
+	case ARPHRD_IPGRE:
+	case ARPHRD_IP6GRE:
+		return NETIF_RAW;
+	}
+	return NETIF_OTHER;
+}
+
 static struct netif_dev dev_of(struct rtnl_link *link)
 {
 	const char *name = rtnl_link_get_name(link), *kind = rtnl_link_get_type(link);
@@ -228,6 +248,7 @@ static struct netif_dev dev_of(struct rtnl_link *link)
 		.ifindex = (uint32_t)rtnl_link_get_ifindex(link),
 		.loopback = flags & IFF_LOOPBACK,
 		.up = flags & IFF_UP,
+		.link = link_of(rtnl_link_get_arptype(link)),
 		.mtu = rtnl_link_get_mtu(link),
 	};
 

@@ -13,11 +13,19 @@
 struct netif;
 struct sd_event;
 
+/* What a packet of a device begins with. */
+enum netif_link {
+	NETIF_ETHERNET,
+	NETIF_RAW,   /* the network header: tunnels, PPP */
+	NETIF_OTHER, /* a header that is not read */
+};
+
 struct netif_dev {
 	uint32_t ifindex;
 	char name[IF_NAMESIZE];
 	char kind[32]; /* "veth", "bridge", …; "" for a physical device or loopback */
 	bool loopback, up;
+	enum netif_link link;
 	uint32_t mtu;
 };
 

@@ -440,7 +440,8 @@ _Static_assert(sizeof(struct dp_ctl) % 8 == 0, "no hidden padding");
 struct dp_dev {
 	__u32 ifindex;
 	__u8 zone[DP_BANKS];
-	__u8 pad[2];
+	__u8 raw; /* its packets begin with the network header: a tunnel */
+	__u8 pad;
 };
 _Static_assert(sizeof(struct dp_dev) == 8, "a slot of devs");
 

@@ -60,14 +60,17 @@ static __always_inline struct dp_line *bank_line(struct dp_near *lines, __u32 ba
 	return &lines->line[i % DP_NEAR_LINES];
 }
 
+/* Also notes whether the device's packets have an Ethernet header. */
 static __always_inline __u32 device_zone(const struct pkt *pkt)
 {
 	for (__u32 probe = 0; probe < DP_DEV_PROBES; probe++) {
 		__u32 slot = (pkt->ifindex + probe) % DP_DEV_SLOTS;
 		const struct dp_dev *dev = bpf_map_lookup_elem(&devs, &slot);
 
-		if (dev && dev->ifindex == pkt->ifindex)
+		if (dev && dev->ifindex == pkt->ifindex) {
+			pkt->key->raw = dev->raw;
 			return dev->zone[pkt->key->bank_index % DP_BANKS];
+		}
 	}
 	return 0;
 }

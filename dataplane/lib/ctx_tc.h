@@ -20,6 +20,7 @@ static __always_inline void pkt_from_skb(struct pkt *pkt, struct __sk_buff *skb)
 	pkt->data = (void *)(long)skb->data;
 	pkt->end = (void *)(long)skb->data_end;
 	pkt->ifindex = skb->ifindex;
+	pkt->key->type = (dp_force __be16)skb->protocol;
 	pkt->len = pkt->key->len = skb->len;
 	pkt->packets = forget(pkt->key, skb->gso_segs > 1 ? skb->gso_segs : 1);
 	pkt->segment = skb->gso_size;

@@ -55,17 +55,31 @@ static __always_inline int parse_arp(struct pkt *pkt, struct cursor *c)
 	return 0;
 }
 
+/*
+ * The cursor ends behind the Ethernet header and its tags. A raw packet has neither. The first bytes are asked for all
+ * the same: no IP header is shorter, and the verifier then knows as much of one kind as of the other.
+ */
+static __always_inline int parse_link(struct pkt *pkt, struct cursor *c, __be16 *type)
+{
+	const struct ethhdr *eth = take(pkt, c, sizeof(*eth));
+
+	if (!eth)
+		return short_of(pkt, c, sizeof(*eth));
+	if (unlikely(pkt->key->raw)) {
+		*type = pkt->key->type;
+		c->off = forget(pkt->key, 0);
+		return 0;
+	}
+	*type = eth->h_proto;
+	return parse_tags(pkt, c, type);
+}
+
 static __always_inline int parse(struct pkt *pkt)
 {
 	struct cursor c = {};
-	const struct ethhdr *eth = take(pkt, &c, sizeof(*eth));
 	__be16 type;
-	int r;
+	int r = parse_link(pkt, &c, &type);
 
-	if (!eth)
-		return short_of(pkt, &c, sizeof(*eth));
-	type = eth->h_proto;
-	r = parse_tags(pkt, &c, &type);
 	if (r)
 		return r;
 	if (type == be16(ETH_P_IP))

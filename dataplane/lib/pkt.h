@@ -70,6 +70,8 @@ struct key {
 	__u8 family;     /* enum pkt_family */
 	__u8 dir;        /* enum dp_dir */
 	__u8 first_only; /* of the chain: fragments are followed, not dropped */
+	__u8 raw;        /* of the device: packets have no Ethernet header */
+	__be16 type;     /* of a raw packet, as the kernel says; an Ethernet type */
 
 	/* What begins as 0 for each packet; in one place, so that this takes DP_FRESH_WORDS stores. */
 	union {

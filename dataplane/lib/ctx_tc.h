@@ -34,6 +34,7 @@ static __always_inline void pkt_from_skb(struct pkt *pkt, struct __sk_buff *skb)
  */
 static __always_inline int parse_skb(struct pkt *pkt, struct __sk_buff *skb)
 {
+	const __u32 most = DP_PARSE_BYTES + DP_HEADER_MAX;
 	int r = 0;
 
 #pragma clang loop unroll(disable)
@@ -41,7 +42,7 @@ static __always_inline int parse_skb(struct pkt *pkt, struct __sk_buff *skb)
 		r = parse(pkt);
 		if (likely(r != -DP_REASON_NOT_LINEAR))
 			return r;
-		if (bpf_skb_pull_data(skb, skb->len < DP_PARSE_BYTES ? skb->len : DP_PARSE_BYTES))
+		if (bpf_skb_pull_data(skb, skb->len < most ? skb->len : most))
 			return r;
 		pkt_from_skb(pkt, skb);
 	}

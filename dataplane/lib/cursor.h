@@ -9,7 +9,8 @@
 /* Budgets of the parser; past them a packet drops as too-many-headers. */
 #define DP_TAGS_MAX        8
 #define DP_EXT_HEADERS_MAX 8
-#define DP_PARSE_BYTES     2048
+#define DP_PARSE_BYTES     2048 /* where the last header that is read begins, at most */
+#define DP_HEADER_MAX      64   /* and what is read of it, at most */
 
 struct cursor {
 	__u32 off;   /* from the start of the frame */

@@ -217,7 +217,10 @@ static __always_inline int parse_ext_header(struct pkt *pkt, struct cursor *c, e
 		bytes = kind == EXT_AUTH ? (ext->len + 2u) * 4 : (ext->len + 1u) * 8;
 	}
 	c->off = forget(pkt->key, start + bytes);
-	return c->off > c->limit ? -DP_REASON_BAD_EXT_HEADER : 0;
+	if (c->off > c->limit)
+		return -DP_REASON_BAD_EXT_HEADER;
+	/* A tag in metadata counts as in the frame, or TC would read four bytes further than XDP. */
+	return c->off + pkt->stripped > DP_PARSE_BYTES ? -DP_REASON_TOO_MANY_HEADERS : 0;
 }
 
 /*

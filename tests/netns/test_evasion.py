@@ -1,27 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ways around a filter, one row each: sent for real through a veth, at both hooks, under both policies."""
 import os
+import struct
 
 import pytest
 
 import lab as lab_module
 from evasion import cuts, extensions, flows, fragments, headers, links
-from evasion.row import BL, DD
+from evasion.row import BL, CUT, DD
 from evasion.stand import Stand, unseen
 
 ROWS = headers.ROWS + extensions.ROWS + links.ROWS
 CHAINS = {"dd": DD, "bl": BL}
+SCATTER, FIRST_BUFFER = 5000, 14  # bytes
+SOL_PACKET, PACKET_VNET_HDR = 263, 15
+SCATTERED = [row for row in headers.BASE + headers.OPTIONS + extensions.ROWS + links.TAGS if row.dd != CUT]
 PAGE = os.path.join(lab_module.ROOT, "docs/man/penstock-packets.7.scd")
 
 
 @pytest.fixture(scope="module")
-def stands():
-    """Both hooks, each with a host and a daemon of its own, loaded once for all rows."""
+def lab_of():
     made = lab_module.Lab()
     try:
-        yield {hook: Stand(made, hook, CHAINS) for hook in ("xdp", "tc")}
+        yield made
     finally:
         made.close()
+
+
+@pytest.fixture(scope="module")
+def stands(lab_of):
+    """Both hooks, each with a host and a daemon of its own, loaded once for all rows."""
+    return {hook: Stand(lab_of, hook, CHAINS) for hook in ("xdp", "tc")}
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
@@ -36,6 +45,34 @@ def test_row(stands, hook, row):
     if row.host:
         wrong += stand.unheard(row, "dd")
     assert not wrong, "\n".join(wrong)
+
+
+class Scattered:
+    """A wire whose frames the kernel carries in several buffers, of which the first ends behind the Ethernet header.
+    It does so with frames that are longer than a page."""
+
+    def __init__(self, wire):
+        self.wire = wire
+        self.wire.socket.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
+
+    def send(self, frame):
+        self.wire.send(struct.pack("BBHHHH", 0, 0, FIRST_BUFFER, 0, 0, 0) + frame)
+
+
+@pytest.mark.parametrize("hook", ["xdp", "tc"])
+def test_headers_that_lie_in_several_buffers(stands, lab_of, hook):
+    """Rows as before and the deepest headers that are read, each with a long trailer, so that TC finds nothing but the
+    Ethernet header in the first buffer. Rules out a program that passes, or drops, what it does not find there, and
+    hooks that do not look equally deep."""
+    for policy in CHAINS:
+        door = stands[hook].doors[policy]
+        plain, door.wire = door.wire, Scattered(lab_of.wire(stands[hook].peer, f"to-{policy}0"))
+        for row in SCATTERED:
+            for frame, answer in row.answers(policy):
+                frame += bytes(SCATTER - len(frame))
+                met = door.meet(frame)
+                assert (met.answer, met.said) == (answer, answer), f"{row.id} {policy}"
+        door.wire = plain
 
 
 def everywhere(stands, policy, sample):

@@ -52,6 +52,15 @@ def long_hbh(p, length):
     return checked(to(J, nh=0) / Raw(bytes([TCP, length]) + bytes(length * 8 + 6)), p)
 
 
+def deep(proto, length):
+    return C / to(J, nh=0) / Raw(bytes([proto, length]) + bytes(length * 8 + 6)) / imitating(proto)
+
+
+def in_tag(frame):
+    """The frame in VLAN 0."""
+    return bytes(frame)[:12] + b"\x81\0\0\0" + bytes(frame)[12:]
+
+
 def authenticated(p):
     """RFC 4302: the length counts 4-byte words, less two."""
     return checked(to(J, nh=51) / Raw(bytes([TCP, 4, 0, 0]) + bytes(20)), p)
@@ -106,3 +115,15 @@ ROWS = [
     Row(f"X25 {MANY_OPTIONS} options in a flood", many_options, WEB, TELNET),
     Row("X25 more options than are read", lambda p: long_hbh(p, 255), TOO_MANY, TOO_MANY),
 ]
+
+# The last header that is read begins in the first 2048 bytes, tags included, also one that is in metadata.
+DEEPEST = [
+    Row("X25 as many options as are read", lambda p: long_hbh(p, 248), WEB, TELNET),
+    Row("X25 eight bytes more", lambda p: long_hbh(p, 249), TOO_MANY, TOO_MANY),
+    Row("X25 as many behind a tag", lambda p: in_tag(long_hbh(p, 247)), WEB, TELNET),
+    Row("X25 eight bytes more behind a tag", lambda p: in_tag(long_hbh(p, 248)), TOO_MANY, TOO_MANY),
+    *[Row(f"X25 as many options before protocol {n}", lambda p, n=n: deep(n, 248), DENY, ALLOW) for n in (47, 253)],
+    *[Row(f"X25 eight bytes more before protocol {n}", lambda p, n=n: deep(n, 249), TOO_MANY, TOO_MANY)
+      for n in (47, 253)],
+]
+ROWS += DEEPEST

@@ -659,7 +659,8 @@ struct dp_fragment {
 	__u32 end;   /* byte past the first fragment's last, in the datagram */
 	__u8 proto;  /* IPv4 */
 	__u8 ipv6;
-	__u8 pad[10];
+	__u16 vlan; /* as in a packet's key: pieces of one VLAN do not open the way for those of another */
+	__u8 pad[8];
 };
 _Static_assert(sizeof(struct dp_fragment) == DP_LINE_BYTES, "a datagram is a line");
 

@@ -36,7 +36,7 @@ static __always_inline bool same_datagram(const struct dp_fragment *f, const str
 {
 	__u32 differs = f->id ^ k->fragment_id;
 
-	differs |= f->chain ^ k->chain;
+	differs |= (f->chain ^ k->chain) | (f->vlan ^ k->vlan);
 	differs |= f->proto ^ fragment_proto(k);
 	differs |= f->ipv6 ^ (k->family == PKT_IPV6);
 #pragma clang loop unroll(full)
@@ -85,7 +85,7 @@ __noinline int fragment_follows(struct key *k)
 __noinline int fragment_remember(struct key *k, __u32 passed)
 {
 	struct dp_fragment *f, *slot;
-	__u32 now;
+	__u32 now, end;
 	__u64 h;
 
 	if (!k || dry_run)
@@ -98,7 +98,10 @@ __noinline int fragment_remember(struct key *k, __u32 passed)
 			f->seen = now - DP_IDLE_FRAGMENT - 1;
 		return 0;
 	}
-	if (!f) {
+	end = k->fragment_end;
+	if (f) { /* again: what any of them has written is judged */
+		end = end > f->end ? end : f->end;
+	} else {
 		f = slot;
 		if (!f)
 			return 0;
@@ -109,11 +112,12 @@ __noinline int fragment_remember(struct key *k, __u32 passed)
 	f->tag = DP_FLOW_BUSY;
 	f->id = k->fragment_id;
 	f->chain = k->chain;
+	f->vlan = k->vlan;
 	f->proto = fragment_proto(k);
 	f->ipv6 = k->family == PKT_IPV6;
 	__builtin_memcpy(f->src, &k->word[DP_CUT_WORD_SRC], sizeof(f->src));
 	__builtin_memcpy(f->dst, &k->word[DP_CUT_WORD_DST], sizeof(f->dst));
-	f->end = k->fragment_end;
+	f->end = end;
 	f->seen = now;
 	__sync_lock_test_and_set(&f->tag, DP_FLOW_TAG(h));
 	return 0;

@@ -192,6 +192,48 @@ static void a_piece_that_overlaps_the_first(void **state)
 	rig_free(&rig);
 }
 
+/* A second first piece does not give free what the longer one before it has written. */
+static void a_shorter_first_piece(void **state)
+{
+	struct rig *rig = rig_new(follows);
+
+	(void)state;
+	for (int ipv6 = 0; ipv6 < 2; ipv6++) {
+		expect(rig, XDP, piece(ipv6, 60, 0, 64, true), "dns");
+		expect(rig, XDP, piece(ipv6, 60, 0, 8, true), "dns");
+		expect(rig, XDP, piece(ipv6, 60, 8, 80, false), "fragment");
+		expect(rig, XDP, piece(ipv6, 60, 64, 80, false), "fragment-follows");
+	}
+	rig_free(&rig);
+}
+
+static struct frame in_vlan(struct frame f, uint16_t vid)
+{
+	static const uint8_t type[] = { 0x81, 0 };
+
+	memmove(f.bytes + 16, f.bytes + 12, f.len - 12);
+	memcpy(f.bytes + 12, type, sizeof(type));
+	put16(f.bytes + 14, vid);
+	f.len += 4;
+	return f;
+}
+
+/* What one VLAN may send opens nothing to another. */
+static void a_datagram_of_another_vlan(void **state)
+{
+	struct rig *rig = rig_new(follows);
+
+	(void)state;
+	for (int hook = XDP; hook <= IN; hook++) {
+		expect(rig, hook, in_vlan(piece(false, 70 + hook, 0, 64, true), 5), "dns");
+		expect(rig, hook, in_vlan(piece(false, 70 + hook, 64, 80, false), 6), "fragment");
+		expect(rig, hook, piece(false, 70 + hook, 64, 80, false), "fragment");
+		expect(rig, hook, in_vlan(piece(false, 70 + hook, 64, 80, false), 5),
+		       "fragment-follows");
+	}
+	rig_free(&rig);
+}
+
 /* A first piece holds its whole transport header (RFC 1858); and no datagram is longer than one can be. */
 static void tiny_and_endless_pieces(void **state)
 {
@@ -323,6 +365,8 @@ int main(void)
 		cmocka_unit_test(later_pieces_follow_the_first),
 		cmocka_unit_test(what_was_dropped_leads_nobody),
 		cmocka_unit_test(a_piece_that_overlaps_the_first),
+		cmocka_unit_test(a_shorter_first_piece),
+		cmocka_unit_test(a_datagram_of_another_vlan),
 		cmocka_unit_test(tiny_and_endless_pieces),
 		cmocka_unit_test(neighbour_discovery_is_whole),
 		cmocka_unit_test(the_protocol_of_a_datagram),

@@ -53,9 +53,14 @@ static int write_slot(struct attach_devs *d, uint32_t slot, struct dp_dev dev)
 	return r;
 }
 
+static bool is_raw(const struct attach_want *want)
+{
+	return want->dev.link == NETIF_RAW;
+}
+
 static int add(struct attach_devs *d, const struct attach_want *want, unsigned int bank)
 {
-	struct dp_dev dev = { .ifindex = want->dev.ifindex, .raw = want->dev.link == NETIF_RAW };
+	struct dp_dev dev = { .ifindex = want->dev.ifindex, .raw = is_raw(want) };
 	uint32_t slot = find(d, dev.ifindex, 0);
 
 	if (slot == DP_DEV_SLOTS)
@@ -64,7 +69,7 @@ static int add(struct attach_devs *d, const struct attach_want *want, unsigned i
 	return write_slot(d, slot, dev);
 }
 
-static int set_slot(struct attach_devs *d, uint32_t slot, unsigned int bank, uint8_t zone)
+static int set_zone(struct attach_devs *d, uint32_t slot, unsigned int bank, uint8_t zone)
 {
 	struct dp_dev dev = d->at[slot];
 
@@ -74,11 +79,22 @@ static int set_slot(struct attach_devs *d, uint32_t slot, unsigned int bank, uin
 	return write_slot(d, slot, dev);
 }
 
+/* Whatever an earlier build or another kind of device with this number has left. */
+static int set_raw(struct attach_devs *d, uint32_t slot, const struct attach_want *want)
+{
+	struct dp_dev dev = d->at[slot];
+
+	if (dev.raw == is_raw(want))
+		return 0;
+	dev.raw = is_raw(want);
+	return write_slot(d, slot, dev);
+}
+
 int devs_ensure(struct attach_devs *d, const struct attach_want *want, unsigned int bank)
 {
-	uint32_t ifindex = want->dev.ifindex;
+	uint32_t ifindex = want->dev.ifindex, slot = find(d, ifindex, ifindex);
 
-	return find(d, ifindex, ifindex) == DP_DEV_SLOTS ? add(d, want, bank) : 0;
+	return slot == DP_DEV_SLOTS ? add(d, want, bank) : set_raw(d, slot, want);
 }
 
 int devs_set(struct attach_devs *d, const struct attach_want *want, unsigned int bank)
@@ -87,7 +103,7 @@ int devs_set(struct attach_devs *d, const struct attach_want *want, unsigned int
 
 	if (slot == DP_DEV_SLOTS)
 		return add(d, want, bank);
-	return set_slot(d, slot, bank, want->zone);
+	return set_zone(d, slot, bank, want->zone);
 }
 
 int devs_clear_if(struct attach_devs *d, bool (*gone)(void *ctx, uint32_t ifindex), void *ctx)
@@ -111,7 +127,7 @@ int devs_unzone_if(struct attach_devs *d, unsigned int bank,
 
 	for (uint32_t slot = 0; !r && slot < DP_DEV_SLOTS; slot++) {
 		if (d->at[slot].ifindex && gone(ctx, d->at[slot].ifindex))
-			r = set_slot(d, slot, bank, 0);
+			r = set_zone(d, slot, bank, 0);
 	}
 	return r;
 }

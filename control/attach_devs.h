@@ -20,7 +20,7 @@ int devs_init(struct attach_devs *d, int map) _must_check_;
 
 struct attach_want;
 
-/* Makes an entry with the device's zone for a bank and none for the other; an entry that is there stays. */
+/* Makes an entry with the device's zone for a bank and none for the other; the zones of an entry that is there stay. */
 int devs_ensure(struct attach_devs *d, const struct attach_want *want,
 		unsigned int bank) _must_check_;
 

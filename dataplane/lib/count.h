@@ -11,8 +11,9 @@
 /* Bytes on the wire: each segment repeats the headers, and a tag in metadata is sent with each. */
 static __always_inline __u64 wire_bytes(const struct pkt *pkt)
 {
-	return pkt->key->len + pkt->stripped +
-	       (__u64)(pkt->packets - 1) * (pkt->key->headers + pkt->stripped);
+	__s32 repeated = pkt->key->headers + pkt->stripped;
+
+	return pkt->key->len + pkt->stripped + (__s64)(pkt->packets - 1) * repeated;
 }
 
 static __always_inline void add(struct dp_count *count, __u64 packets, __u64 bytes)

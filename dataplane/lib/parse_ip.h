@@ -7,6 +7,7 @@
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 
+#include "bits.h"
 #include "parse_l4.h"
 
 #define DP_IPV4_OPTIONS_MAX 40     /* bytes: a header has at most 60 */
@@ -259,6 +260,18 @@ static __always_inline void copy_addr(__u32 *to, const struct in6_addr *from)
 		to[i] = host32(from->s6_addr32[i]);
 }
 
+/*
+ * A buffer longer than the length field can say begins with a mark of the kernel's own, a hop-by-hop header that no
+ * frame on the wire has. Without a branch on what it is.
+ */
+static __always_inline void forget_mark(struct key *k, __u32 payload, __u8 next)
+{
+	__u32 bytes = (is_zero(payload) & is_zero(next)) * sizeof(struct ext_header);
+
+	k->len -= bytes;
+	k->headers = -bytes;
+}
+
 static __always_inline int parse_ipv6(struct pkt *pkt, struct cursor *c)
 {
 	__u32 start = c->off, payload;
@@ -273,6 +286,8 @@ static __always_inline int parse_ipv6(struct pkt *pkt, struct cursor *c)
 		return -DP_REASON_BAD_IPV6;
 	payload = host16(ip->payload_len);
 	next = ip->nexthdr;
+	if (pkt->segment)
+		forget_mark(pkt->key, payload, next);
 	/* No payload: a jumbogram, which Ethernet does not carry, unless nothing was to follow. */
 	if (!payload && !pkt->segment && next != IPPROTO_NONE)
 		return -DP_REASON_BAD_IPV6;

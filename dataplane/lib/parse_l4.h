@@ -39,7 +39,7 @@ static __always_inline int parse_tcp(struct pkt *pkt, struct cursor *c)
 		pkt->key->seq = host32(tcp->seq);
 		pkt->key->ack = host32(tcp->ack_seq);
 	}
-	pkt->key->headers = start + header;
+	pkt->key->headers += start + header;
 	return 0;
 }
 
@@ -59,7 +59,7 @@ static __always_inline int parse_udp(struct pkt *pkt, struct cursor *c)
 	pkt->key->sport = host16(udp->source);
 	pkt->key->dport = host16(udp->dest);
 	pkt->key->has_ports = 1;
-	pkt->key->headers = c->off;
+	pkt->key->headers += c->off;
 	return 0;
 }
 
@@ -75,6 +75,7 @@ static __always_inline int parse_sctp(struct pkt *pkt, struct cursor *c)
 	pkt->key->sport = host16(ports[0]);
 	pkt->key->dport = host16(ports[1]);
 	pkt->key->has_ports = 1;
+	pkt->key->headers += c->off;
 	return 0;
 }
 

@@ -87,7 +87,7 @@ struct key {
 			__u8 fragmented; /* also a whole datagram behind a fragment header */
 			__u8 local; /* at TC egress: from a socket of this machine; of TCP the kernel
 				       knows the state */
-			__u16 headers; /* bytes before the payload of the transport, for a buffer of
+			__s16 headers; /* bytes before the payload of the transport, for a buffer of
 					  segments */
 			__u16 pad;
 			__u32 live;         /* enum live */

@@ -384,6 +384,47 @@ static void frames_in_several_buffers(void **state)
 	rig_free(&rig);
 }
 
+static uint64_t segments_count(struct rig *rig, struct frame f)
+{
+	return rig_run(rig, RIG_TC_INGRESS, f.bytes, f.len).bytes;
+}
+
+/*
+ * A buffer of segments counts what they are on the wire: each has all headers, and none the mark of a buffer that is
+ * longer than its length field can say. Rules out headers that count once for some protocols.
+ */
+static void buffers_of_segments(void **state)
+{
+	struct rig *rig = rig_new(policy);
+	struct frame f;
+
+	(void)state;
+	rig_segments(3, 400);
+	f = tcp4(80);
+	frame_pad(&f, 1254);
+	frame_finish(&f);
+	assert_int_equal(segments_count(rig, f), 1254 + 2 * (14 + 20 + 20));
+	f.bytes[f.l3 + 2] = f.bytes[f.l3 + 3] = 0;
+	assert_int_equal(segments_count(rig, f), 1254 + 2 * (14 + 20 + 20));
+	f = frame_flow(src4, dst4, IPPROTO_SCTP, 1, 2, 0);
+	frame_pad(&f, 1254);
+	frame_finish(&f);
+	assert_int_equal(segments_count(rig, f), 1254 + 2 * (14 + 20 + 12));
+	f = frame_flow(src6, dst6, IPPROTO_UDP, 1, 53, 0);
+	frame_pad(&f, 1254);
+	frame_finish(&f);
+	assert_int_equal(segments_count(rig, f), 1254 + 2 * (14 + 40 + 8));
+	f = (struct frame){};
+	frame_eth(&f, ETH_P_IPV6);
+	frame_ipv6(&f, src6, dst6, IPPROTO_HOPOPTS);
+	frame_ext(&f, IPPROTO_TCP, 0, "\xc2\4\0\1\0\0", 6);
+	frame_ports(&f, 40000, 80, SYN);
+	frame_pad(&f, 1254);
+	assert_int_equal(segments_count(rig, f), 1254 - 8 + 2 * (14 + 40 + 20));
+	rig_segments(0, 0);
+	rig_free(&rig);
+}
+
 static void egress_has_its_own_chain(void **state)
 {
 	const struct filter_case cases[] = {
@@ -496,6 +537,7 @@ int main(void)
 		cmocka_unit_test(truncated_everywhere_xdp),
 		cmocka_unit_test(truncated_everywhere_tc),
 		cmocka_unit_test(frames_in_several_buffers),
+		cmocka_unit_test(buffers_of_segments),
 		cmocka_unit_test(egress_has_its_own_chain),
 		cmocka_unit_test(audit_is_bounded),
 		cmocka_unit_test(what_is_not_confirmed_is_undone),

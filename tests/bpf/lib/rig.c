@@ -304,6 +304,13 @@ static int program_of(const struct penstock *skel, enum rig_hook hook)
 	return bpf_program__fd(progs[hook]);
 }
 
+static struct __sk_buff buffer; /* what the kernel says beside the bytes */
+
+void rig_segments(uint32_t count, uint32_t bytes)
+{
+	buffer = (struct __sk_buff){ .gso_segs = count, .gso_size = bytes };
+}
+
 static enum dp_verdict run(const struct penstock *skel, enum rig_hook hook, const void *frame,
 			   size_t len, bool *ret_unchanged)
 {
@@ -312,6 +319,10 @@ static enum dp_verdict run(const struct penstock *skel, enum rig_hook hook, cons
 		    .data_out = out, .data_size_out = sizeof(out));
 	uint32_t drop = hook == RIG_XDP_INGRESS ? XDP_DROP : TC_ACT_SHOT;
 
+	if (hook != RIG_XDP_INGRESS && buffer.gso_segs) {
+		opts.ctx_in = &buffer;
+		opts.ctx_size_in = sizeof(buffer);
+	}
 	if (bpf_prog_test_run_opts(program_of(skel, hook), &opts))
 		fail_msg("test run of %zu bytes: %s", len, strerror(errno));
 	*ret_unchanged = opts.data_size_out == len && !memcmp(frame, out, len);

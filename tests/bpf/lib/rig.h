@@ -74,6 +74,9 @@ static inline uint32_t rig_set_number(uint32_t ordinal)
 
 struct rig_outcome rig_run(struct rig *rig, enum rig_hook hook, const void *frame, size_t len);
 
+/* At TC frames stand for so many segments with so many bytes of payload each, until told again; 0: for themselves. */
+void rig_segments(uint32_t count, uint32_t bytes);
+
 /* The verdict alone, for many frames; fails the test when the frame comes out changed. */
 enum dp_verdict rig_verdict(struct rig *rig, enum rig_hook hook, const void *frame, size_t len);
 

@@ -4,7 +4,8 @@
  * must agree with a plain first-match scan in verdict, reason, rule and audit matches; at the end of each
  * policy every counter of its chain and rules is what the scan has counted, to the byte. It rules out a
  * classifier that is right for single dimensions but wrong where prefixes nest, lists overlap, negations meet
- * absent values, or trees and vectors both have a say; and a parser that reads one frame as two packets.
+ * absent values, or trees and vectors both have a say; and a parser that reads a frame, with whatever options, extension headers
+ * and pieces, otherwise than the manual page says.
  *   PENSTOCK_SEED=N repeats a run; PENSTOCK_POLICIES and PENSTOCK_FRAMES make it longer.
  * Policy i of a run is that of seed N + i: one alone repeats a failure.
  */
@@ -27,6 +28,15 @@
 #define FRAMES    5000
 #define FRAME_MIN (ETH_HLEN + 1) /* less is no test run */
 
+#define HEADS 1024 /* datagrams that are remembered; then all are forgotten, by the programs too */
+
+/* A datagram whose first piece passed. */
+struct head {
+	struct oracle_packet packet;
+	uint32_t end;
+	bool passed;
+};
+
 /* One policy under test, and what the scan has counted. */
 struct trial {
 	struct rig *rig;
@@ -36,6 +46,9 @@ struct trial {
 	struct dp_count rule[ORACLE_RULES_MAX + 1]; /* the default last */
 	struct dp_count reason[DP_REASON_COUNT];
 	uint64_t truncated;
+	struct head heads[HEADS];
+	uint32_t head_count;
+	struct frame piece; /* the last one, for others like it; len 0: none */
 };
 
 /* What a frame must come to. */
@@ -137,14 +150,144 @@ static void lengthen(struct frame *f)
 	frame_pad(f, ETH_HLEN + (type == ETH_P_IPV6 ? 40 : type == ETH_P_IP ? 20 : 1));
 }
 
-static struct frame random_frame(struct trial *t, bool mutated)
+static void insert(struct frame *f, size_t at, const void *bytes, size_t count)
 {
+	memmove(f->bytes + at + count, f->bytes + at, f->len - at);
+	memcpy(f->bytes + at, bytes, count);
+	f->len += count;
+}
+
+static void add16(uint8_t *at, size_t more)
+{
+	size_t value = (size_t)(at[0] << 8 | at[1]) + more;
+
+	at[0] = (uint8_t)(value >> 8);
+	at[1] = (uint8_t)value;
+}
+
+/* Mostly the first piece, of a number that is hardly drawn twice. */
+static uint16_t random_place(struct oracle_random *r)
+{
+	uint32_t kind = oracle_random(r, 8);
+
+	return (uint16_t)(kind < 5   ? 1
+			  : kind < 6 ? 0
+				     : oracle_random(r, 4) << 3 | oracle_random(r, 2));
+}
+
+static void add_options(struct oracle_random *r, struct frame *f)
+{
+	static const uint8_t likely[] = { 0, 1, 1, 1, 2, 3, 4, 7, 8, 0x44, 0x83, 0x89, 0x94, 0xff };
+	uint32_t words = 1 + oracle_random(r, 10);
+	uint8_t options[40];
+
+	for (uint32_t i = 0; i < 4 * words; i++)
+		options[i] = likely[oracle_random(r, sizeof(likely))];
+	insert(f, f->l3 + 20, options, (size_t)4 * words);
+	f->bytes[f->l3] = (uint8_t)(f->bytes[f->l3] + words);
+	add16(f->bytes + f->l3 + 2, (size_t)4 * words);
+}
+
+static void cut_ipv4(struct oracle_random *r, struct frame *f)
+{
+	uint16_t place = random_place(r);
+	uint8_t *ip = f->bytes + f->l3;
+
+	ip[4] = (uint8_t)oracle_random(r, 256);
+	ip[5] = (uint8_t)oracle_random(r, 256);
+	ip[6] = (uint8_t)((place & 1) << 5 | oracle_random(r, 2) << 6);
+	ip[7] = (uint8_t)(place >> 3);
+}
+
+/* In front of all there are, with the type that they had. */
+static void add_extension(struct oracle_random *r, struct frame *f, bool plain)
+{
+	static const uint8_t types[] = { 60, 60, 60, 43, 44, 44, 51, 0 };
+	uint8_t header[32] = {}, type = types[oracle_random(r, plain ? 3 : sizeof(types))];
+	size_t bytes = 8 * (1 + (size_t)oracle_random(r, 4));
+	uint16_t place = random_place(r);
+
+	header[0] = f->bytes[f->l3 + 6];
+	header[1] = (uint8_t)(bytes / 8 - 1);
+	if (type == IPPROTO_AH)
+		header[1] = (uint8_t)(bytes / 4 - 2);
+	if (type == IPPROTO_ROUTING) {
+		header[2] = (uint8_t)oracle_random(r, 5);
+		header[3] = !oracle_random(r, 4);
+	}
+	if (type == IPPROTO_FRAGMENT) {
+		bytes = 8;
+		header[1] = (uint8_t)oracle_random(r, 256);
+		header[3] = (uint8_t)(oracle_random(r, 3) ? place : oracle_random(r, 4) << 1);
+		for (int i = 4; i < 8; i++)
+			header[i] = (uint8_t)oracle_random(r, 256);
+	}
+	f->bytes[f->l3 + 6] = type;
+	insert(f, f->l3 + 40, header, bytes);
+	add16(f->bytes + f->l3 + 4, bytes);
+}
+
+/* Headers that few packets have. */
+static void add_headers(struct oracle_random *r, struct frame *f)
+{
+	uint32_t extensions =
+		oracle_random(r, 16) ? 1 + oracle_random(r, 3) : 7 + oracle_random(r, 3);
+
+	if (!f->l3)
+		return;
+	if (!oracle_random(r, 4)) /* the datagram ends early, perhaps inside a header */
+		add16(f->bytes + f->l3 + (f->ipv6 ? 4 : 2), (size_t)0 - oracle_random(r, 28));
+	if (f->ipv6) {
+		for (uint32_t i = 0; i < extensions; i++)
+			add_extension(r, f, extensions > 3);
+		return;
+	}
+	if (oracle_random(r, 2))
+		add_options(r, f);
+	if (oracle_random(r, 2))
+		cut_ipv4(r, f);
+}
+
+/* The last first piece again, or one that follows it, perhaps of another datagram. Its addresses are its own. */
+static struct frame other_piece(struct trial *t)
+{
+	struct oracle_random *r = &t->random;
+	struct frame f = t->piece;
+	uint32_t place = oracle_random(r, 3) ? 1 + oracle_random(r, 12) : 0,
+		 more = oracle_random(r, 2);
+	size_t at = f.l3 + (f.ipv6 ? 42 : 6);
+
+	/* Of IPv6 only where the fragment header comes first. */
+	f.bytes[at] = 0;
+	f.bytes[at + 1] = (uint8_t)(f.ipv6 ? place << 3 | more : place);
+	if (!f.ipv6)
+		f.bytes[at] = (uint8_t)(more << 5);
+	if (!oracle_random(r, 8))
+		f.bytes[at + (f.ipv6 ? 2 : -1)] ^= 1;
+	return f;
+}
+
+/* Whether other_piece() knows where the place of a piece is written. */
+static bool is_plain_piece(const struct frame *f)
+{
+	const uint8_t *ip = f->bytes + f->l3;
+
+	return f->ipv6 ? ip[6] == IPPROTO_FRAGMENT : ip[0] >> 4 == 4;
+}
+
+static struct frame random_frame(struct trial *t)
+{
+	uint32_t mutations = oracle_random(&t->random, 3) ? 0 : 1 + oracle_random(&t->random, 3);
 	struct oracle_packet packet;
 	struct frame f;
 
+	if (t->piece.len && !oracle_random(&t->random, 12))
+		return other_piece(t);
 	oracle_make_packet(&t->random, &t->policy, &packet);
 	f = frame_of(&packet);
-	for (uint32_t i = mutated ? 1 + oracle_random(&t->random, 3) : 0; i > 0; i--)
+	if (!oracle_random(&t->random, 4))
+		add_headers(&t->random, &f);
+	while (mutations--)
 		mutate_once(&t->random, &f);
 	lengthen(&f);
 	return f;
@@ -152,49 +295,63 @@ static struct frame random_frame(struct trial *t, bool mutated)
 
 /* ---- what must come of it --------------------------------------------------------------------- */
 
-/* A packet as the program has read it: of frames that are not plain, what the rules were asked about. */
-static struct oracle_packet packet_said(const struct dp_explain *e)
+static enum dp_reason reason_named(const char *text)
 {
-	struct oracle_packet p = {
-		.l3 = e->family == 2   ? ORACLE_NOT_IP
-		      : e->family == 1 ? ORACLE_IPV6
-				       : ORACLE_IPV4,
-		.proto = e->proto,
-		.sport = e->sport,
-		.dport = e->dport,
-		.flags = e->flags,
-		.type = (uint8_t)(e->icmp >> 8),
-		.code = (uint8_t)e->icmp,
-		.tags = e->vlan != DP_VLAN_NONE,
-		.vlan = e->vlan,
-		.nd = e->reason == DP_REASON_ND,
-	};
+	for (int i = 0; i < DP_REASON_COUNT; i++)
+		if (!strcmp(rig_reason_text((enum dp_reason)i), text))
+			return (enum dp_reason)i;
+	fail_msg("there is no reason '%s'", text);
+	return DP_REASON_COUNT;
+}
 
-	for (int i = 0; i < 4; i++) {
-		uint32_t src = htonl(e->addr[i]), dst = htonl(e->addr[4 + i]);
+static bool same_datagram(const struct oracle_packet *a, const struct oracle_packet *b)
+{
+	return a->piece.id == b->piece.id && a->l3 == b->l3 && !a->tags == !b->tags &&
+	       (!a->tags || a->vlan == b->vlan) && !memcmp(a->src, b->src, 16) &&
+	       !memcmp(a->dst, b->dst, 16) && (a->l3 == ORACLE_IPV6 || a->proto == b->proto);
+}
 
-		memcpy(p.src + 4 * i, &src, 4);
-		memcpy(p.dst + 4 * i, &dst, 4);
+static struct head *head_of(struct trial *t, const struct oracle_packet *packet)
+{
+	for (uint32_t i = 0; i < t->head_count; i++)
+		if (t->heads[i].passed && same_datagram(&t->heads[i].packet, packet))
+			return &t->heads[i];
+	return NULL;
+}
+
+static void forget_heads(struct trial *t)
+{
+	t->head_count = 0;
+	memset(t->rig->fragments, 0, DP_FRAGMENT_SLOTS * sizeof(*t->rig->fragments));
+}
+
+/* A first piece that the rules were asked about. */
+static void remember(struct trial *t, const struct oracle_packet *packet, bool passed)
+{
+	struct head *head = head_of(t, packet);
+
+	if (head) {
+		head->passed = passed;
+		head->end = head->end > packet->piece.end ? head->end : packet->piece.end;
+	} else if (passed && t->head_count == HEADS) {
+		forget_heads(t);
+	} else if (passed) {
+		t->heads[t->head_count++] = (struct head){ *packet, packet->piece.end, true };
 	}
-	return p;
 }
 
-static bool is_judged(uint32_t reason)
+static struct want want_of(struct trial *t, const struct oracle_packet *packet, const char *why)
 {
-	return reason == DP_REASON_RULE_PASS || reason == DP_REASON_RULE_DROP ||
-	       reason == DP_REASON_DEFAULT_PASS || reason == DP_REASON_DEFAULT_DROP ||
-	       reason == DP_REASON_ND;
-}
-
-static struct want want_of(const struct oracle_policy *policy, const struct oracle_packet *packet)
-{
+	const struct head *head = packet->piece.later ? head_of(t, packet) : NULL;
 	struct want want = { .rule = -1 };
 
-	if (packet->arp) {
-		want.reason = DP_REASON_ARP;
+	if (!why && packet->piece.later)
+		why = head && packet->piece.at >= head->end ? "fragment-follows" : "fragment";
+	if (why) {
+		want.reason = reason_named(why);
 		return want;
 	}
-	want.answer = oracle_judge(policy, packet);
+	want.answer = oracle_judge(&t->policy, packet);
 	want.rule = want.answer.rule;
 	if (want.rule >= 0)
 		want.reason = want.answer.drop ? DP_REASON_RULE_DROP : DP_REASON_RULE_PASS;
@@ -203,12 +360,6 @@ static struct want want_of(const struct oracle_policy *policy, const struct orac
 	else
 		want.reason = want.answer.drop ? DP_REASON_DEFAULT_DROP : DP_REASON_DEFAULT_PASS;
 	return want;
-}
-
-/* A frame that is not plain has the reason that the program says, which is not one of a rule's. */
-static struct want want_refused(const struct dp_explain *said)
-{
-	return (struct want){ .reason = said->reason, .rule = -1 };
 }
 
 static bool says(const struct dp_explain *said, const struct want *want, size_t len)
@@ -259,7 +410,7 @@ static void show(const struct trial *t, const struct frame *f)
 		      (unsigned long long)t->seed);
 }
 
-static void check_frame(struct trial *t, const struct frame *f, bool mutated)
+static void check_frame(struct trial *t, const struct frame *f)
 {
 	enum rig_hook dry = oracle_random(&t->random, 2) ? RIG_XDP_INGRESS : RIG_TC_INGRESS;
 	struct dp_explain said = rig_explain(t->rig, dry, f->bytes, f->len);
@@ -268,20 +419,10 @@ static void check_frame(struct trial *t, const struct frame *f, bool mutated)
 		[RIG_TC_INGRESS] = rig_verdict(t->rig, RIG_TC_INGRESS, f->bytes, f->len),
 	};
 	struct oracle_packet packet;
-	struct want want;
-	enum dp_verdict verdict;
+	const char *why = oracle_read(f->bytes, f->len, t->policy.first_only, &packet);
+	struct want want = want_of(t, &packet, why);
+	enum dp_verdict verdict = rig_reason_passes(want.reason) ? DP_PASS : DP_DROP;
 
-	if (!oracle_read(f->bytes, f->len, &packet)) {
-		if (!mutated) {
-			show(t, f);
-			fail_msg("the oracle cannot read its own frame");
-		}
-		packet = packet_said(&said);
-		want = is_judged(said.reason) ? want_of(&t->policy, &packet) : want_refused(&said);
-	} else {
-		want = want_of(&t->policy, &packet);
-	}
-	verdict = rig_reason_passes(want.reason) ? DP_PASS : DP_DROP;
 	if (!says(&said, &want, f->len) || got[RIG_XDP_INGRESS] != verdict ||
 	    got[RIG_TC_INGRESS] != verdict) {
 		show(t, f);
@@ -294,6 +435,11 @@ static void check_frame(struct trial *t, const struct frame *f, bool mutated)
 			 said.bytes);
 	}
 	count_frame(t, &want, f->len);
+	if (why || !packet.piece.is || packet.piece.later)
+		return;
+	remember(t, &packet, verdict == DP_PASS);
+	if (is_plain_piece(f))
+		t->piece = *f;
 }
 
 static void check_count(const struct trial *t, const char *what, int i, const struct dp_count *got,
@@ -374,13 +520,13 @@ static void check_policy(struct trial *t, uint64_t frames)
 	else
 		t->rig = rig_new(text);
 	free(text);
+	forget_heads(t);
 	chain = rig_chain_counters(t->rig, 1);
 	rig_rule_counts(t->rig, rules);
 	for (uint64_t n = 0; n < frames; n++) {
-		bool mutated = !oracle_random(&t->random, 3);
-		struct frame f = random_frame(t, mutated);
+		struct frame f = random_frame(t);
 
-		check_frame(t, &f, mutated);
+		check_frame(t, &f);
 	}
 	check_counters(t, &chain, rules);
 }
@@ -390,6 +536,7 @@ static void agrees_with_first_match(void **state)
 	uint64_t seed = setting("PENSTOCK_SEED", (uint64_t)time(NULL));
 	uint64_t policies = setting("PENSTOCK_POLICIES", POLICIES),
 		 frames = setting("PENSTOCK_FRAMES", FRAMES);
+	static uint64_t met[DP_REASON_COUNT];
 	static struct trial t;
 	struct rig *rig = NULL;
 
@@ -403,8 +550,15 @@ static void agrees_with_first_match(void **state)
 		t.random = oracle_seed(t.seed);
 		make_policy(&t);
 		check_policy(&t, frames);
+		for (int r = 0; r < DP_REASON_COUNT; r++)
+			met[r] += t.reason[r].packets;
 		rig = t.rig;
 	}
+	for (int r = 0; r < DP_REASON_COUNT; r++)
+		if (met[r])
+			print_message("%llu %s, %s\n", (unsigned long long)met[r],
+				      rig_reason_passes((enum dp_reason)r) ? "pass" : "drop",
+				      rig_reason_text((enum dp_reason)r));
 	rig_free(&rig);
 }
 

@@ -191,6 +191,7 @@ void oracle_make_policy(struct oracle_random *r, enum oracle_style style, struct
 			     ? ORACLE_RULES_LARGE + (int)oracle_random(r, (uint32_t)large + 1)
 			     : 1 + (int)oracle_random(r, ORACLE_RULES_SMALL);
 	ret->default_drop = one_in(r, 2);
+	ret->first_only = one_in(r, 2);
 	for (int i = 0; i < ret->count; i++)
 		random_rule(r, style, &ret->rules[i]);
 }

@@ -62,13 +62,19 @@ struct oracle_policy {
 	enum oracle_style style;
 	int count;
 	struct oracle_rule rules[ORACLE_RULES_MAX];
-	bool default_drop;
+	bool default_drop, first_only;
 };
 
 enum oracle_l3 {
 	ORACLE_IPV4,
 	ORACLE_IPV6,
 	ORACLE_NOT_IP,
+};
+
+/* Of a datagram: where its bytes lie in the whole. */
+struct oracle_piece {
+	bool is, later; /* the first one has the transport header */
+	uint32_t id, at, end;
 };
 
 struct oracle_packet {
@@ -78,10 +84,10 @@ struct oracle_packet {
 	uint16_t sport, dport;
 	uint8_t flags;
 	uint8_t type, code;
-	int tags;      /* 0..3 */
+	int tags;
 	uint16_t vlan; /* of the outermost tag */
-	bool arp;
-	bool nd; /* neighbour or router discovery with hop limit 255 */
+	bool nd;       /* neighbour or router discovery with hop limit 255 */
+	struct oracle_piece piece;
 };
 
 struct oracle_answer {
@@ -109,10 +115,11 @@ void oracle_make_packet(struct oracle_random *r, const struct oracle_policy *p,
 			struct oracle_packet *ret);
 
 /*
- * Reads a frame that is plain: a few tags, no IPv4 options, no extension headers, no fragment, every length
- * in order. False for all others, of which tables of cases say what becomes.
+ * Reads a frame. The reason that becomes of it whatever the rules say, a word of penstock-packets(7), or NULL when
+ * they are asked, or when it is a later piece, of which what became of the first one says what becomes.
  */
-bool oracle_read(const uint8_t *frame, size_t len, struct oracle_packet *ret);
+const char *oracle_read(const uint8_t *frame, size_t len, bool first_only,
+			struct oracle_packet *ret);
 
-/* Not for ARP, which passes whatever the rules say. */
+/* Not for later pieces. */
 struct oracle_answer oracle_judge(const struct oracle_policy *p, const struct oracle_packet *pkt);

@@ -130,8 +130,10 @@ void oracle_write_policy(const struct oracle_policy *p, FILE *to)
 		write_set(&rule->not_from, "not-from", i, to);
 		write_set(&rule->not_to, "not-to", i, to);
 	}
-	(void)fprintf(to, "filter:\n  wan-in:\n    at: wan.ingress\n    default: %s\n    rules:\n",
-		      p->default_drop ? "drop" : "pass");
+	(void)fprintf(
+		to,
+		"filter:\n  wan-in:\n    at: wan.ingress\n    default: %s\n    fragments: %s\n    rules:\n",
+		p->default_drop ? "drop" : "pass", p->first_only ? "first-only" : "drop");
 	for (int i = 0; i < p->count; i++)
 		write_rule(&p->rules[i], i, to);
 }

@@ -117,20 +117,44 @@ static int give_tracks(struct json_object *zone, const struct image *image, size
 	return json_object_array_length(dirs) ? give(zone, "tracks", TAKE_PTR(dirs)) : 0;
 }
 
-/* number: as in the image */
-static struct json_object *zone_new(const struct model_zone *zone, const struct image *image,
-				    size_t number)
+static bool names_vlan(const struct model_chain *chain)
 {
+	for (size_t i = 0; i < chain->rules.count; i++)
+		if (chain->rules.at[i].keys & MODEL_KEY_VLAN)
+			return true;
+	return false;
+}
+
+/*
+ * Most devices take the outermost tag off before XDP, which is not told of it; TC is. So what `auto` takes for a zone
+ * whose rules name VLANs is TC.
+ */
+static enum model_hook zone_hook(const struct model *model, size_t zone)
+{
+	enum model_hook hook = model->zones.at[zone].hook;
+
+	for (size_t i = 0; hook == MODEL_HOOK_AUTO && i < model->chains.count; i++) {
+		const struct model_chain *chain = &model->chains.at[i];
+
+		if (chain->zone == zone && chain->dir == DP_INGRESS && names_vlan(chain))
+			return MODEL_HOOK_TC;
+	}
+	return hook;
+}
+
+static struct json_object *zone_new(const struct model *model, const struct image *image, size_t i)
+{
+	const struct model_zone *zone = &model->zones.at[i];
 	_cleanup_json_ struct json_object *json = json_object_new_object();
 	_cleanup_json_ struct json_object *devs = json_object_new_array();
 
 	if (!json || !devs || give_text(json, "name", zone->name) ||
-	    give_text(json, "hook", hook_names[zone->hook]))
+	    give_text(json, "hook", hook_names[zone_hook(model, i)]))
 		return NULL;
-	for (size_t i = 0; i < zone->devs.count; i++)
-		if (append(devs, json_object_new_string(zone->devs.at[i])))
+	for (size_t d = 0; d < zone->devs.count; d++)
+		if (append(devs, json_object_new_string(zone->devs.at[d])))
 			return NULL;
-	if (give(json, "devs", TAKE_PTR(devs)) || give_tracks(json, image, number))
+	if (give(json, "devs", TAKE_PTR(devs)) || give_tracks(json, image, i + 1))
 		return NULL;
 	return TAKE_PTR(json);
 }
@@ -265,7 +289,7 @@ static struct json_object *zones_new(const struct model *model, const struct ima
 	_cleanup_json_ struct json_object *array = json_object_new_array();
 
 	for (size_t i = 0; array && i < model->zones.count; i++)
-		if (append(array, zone_new(&model->zones.at[i], image, i + 1)))
+		if (append(array, zone_new(model, image, i)))
 			return NULL;
 	return TAKE_PTR(array);
 }

@@ -613,11 +613,34 @@ static void test_manifest(void **state)
 	json_object_put(json);
 }
 
+/* XDP is not told of the tag that a device took off: where a rule asks for one, `auto` is TC. */
+static void test_vlans_are_asked_at_tc(void **state)
+{
+	_cleanup_(kit_done) struct kit k = {};
+	_cleanup_(image_done) struct image image = {};
+	struct json_object *json;
+
+	(void)state;
+	demo_model(&k);
+	image = compile(&k);
+	k.model.chains.at[0].rules.at[0].keys |= MODEL_KEY_VLAN;
+	json = manifest_new(&k.model, &image, &k.diags);
+	assert_non_null(json);
+	assert_string_equal(text_at(first_of(json, "zones"), "hook"), "tc");
+	json_object_put(json);
+	k.model.zones.at[0].hook = MODEL_HOOK_XDP;
+	json = manifest_new(&k.model, &image, &k.diags);
+	assert_non_null(json);
+	assert_string_equal(text_at(first_of(json, "zones"), "hook"), "xdp");
+	json_object_put(json);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_against_scan),
 		cmocka_unit_test(test_records),
+		cmocka_unit_test(test_vlans_are_asked_at_tc),
 		cmocka_unit_test(test_tables_are_shared),
 		cmocka_unit_test(test_small_policy_is_small),
 		cmocka_unit_test(test_rules_without_keys),

@@ -7,53 +7,14 @@
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 
-#include "bits.h"
+#include "parse_ipv4.h"
 #include "parse_l4.h"
 
-#define DP_IPV4_OPTIONS_MAX 40     /* bytes: a header has at most 60 */
-#define DP_IPV4_MORE        0x2000 /* of the fragment word: more fragments follow */
-#define DP_IPV4_OFFSET      0x1fff /* in units of 8 bytes */
-#define DP_IPV6_MORE        0x0001
-#define DP_IPV6_OFFSET      0xfff8 /* in bytes */
-#define DP_DATAGRAM_MAX     65535
-
-enum ipv4_option {
-	IPV4_OPTION_END = 0,
-	IPV4_OPTION_NOP = 1,
-	IPV4_OPTION_LSRR = 0x83,
-	IPV4_OPTION_SSRR = 0x89,
-};
-
-/* Options between the fixed header and c->off + bytes; the cursor ends behind them. */
-static __always_inline int parse_ipv4_options(const struct pkt *pkt, struct cursor *c, __u32 bytes)
-{
-	struct cursor at = *c;
-	__u32 end = c->off + bytes;
-	const __u8 *option;
-
-	c->off = end;
-	for (int i = 0; i < DP_IPV4_OPTIONS_MAX && at.off < end; i++) {
-		at.off = forget(pkt->key, at.off);
-		option = take(pkt, &at, 1);
-		if (!option)
-			return short_of(pkt, &at, 1);
-		if (*option == IPV4_OPTION_END)
-			return 0;
-		if (*option == IPV4_OPTION_NOP)
-			continue;
-		if (*option == IPV4_OPTION_LSRR || *option == IPV4_OPTION_SSRR)
-			return -DP_REASON_SOURCE_ROUTE;
-		if (at.off >= end)
-			return -DP_REASON_BAD_OPTION;
-		option = take(pkt, &at, 1);
-		if (!option)
-			return short_of(pkt, &at, 1);
-		if (*option < 2 || at.off + *option - 2 > end)
-			return -DP_REASON_BAD_OPTION;
-		at.off += *option - 2;
-	}
-	return 0;
-}
+#define DP_IPV4_MORE    0x2000 /* of the fragment word: more fragments follow */
+#define DP_IPV4_OFFSET  0x1fff /* in units of 8 bytes */
+#define DP_IPV6_MORE    0x0001
+#define DP_IPV6_OFFSET  0xfff8 /* in bytes */
+#define DP_DATAGRAM_MAX 65535
 
 /*
  * Where the datagram ends in the frame. A frame may be longer (padding), never shorter; a buffer that
@@ -138,6 +99,9 @@ static __always_inline int parse_ipv4(struct pkt *pkt, struct cursor *c)
 		r = parse_ipv4_options(pkt, c, header - sizeof(*ip));
 		if (r)
 			return r;
+	} else if (unlikely(pkt->key->tracks)) {
+		/* What the host drops makes no flow. */
+		pkt->key->tracks = checksum_is_good(ip);
 	}
 	if (unlikely(fragment)) {
 		r = note_fragment(pkt, c, (fragment & DP_IPV4_OFFSET) * 8, id);

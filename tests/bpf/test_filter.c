@@ -425,6 +425,28 @@ static void buffers_of_segments(void **state)
 	rig_free(&rig);
 }
 
+/* What the host drops by its IPv4 checksum begins no flow, though the rules pass it. */
+static void a_wrong_checksum_begins_nothing(void **state)
+{
+	struct rig *rig = rig_new("version: 1\nattach:\n  wan: {dev: lo}\nfilter:\n  wan-in:\n"
+				  "    at: wan.ingress\n    default: drop\n    rules:\n"
+				  "      - {id: live, state: established, do: pass}\n"
+				  "      - {id: dns, proto: udp, dport: 53, do: pass}\n");
+	const struct frame good = frame_flow(src4, dst4, IPPROTO_UDP, 4000, 53, 0);
+
+	(void)state;
+	for (int hook = RIG_XDP_INGRESS; hook <= RIG_TC_INGRESS; hook++) {
+		struct frame bad = patched(good, good.l3 + 10, good.bytes[good.l3 + 10] ^ 1);
+
+		assert_string_equal(rig_run(rig, (enum rig_hook)hook, bad.bytes, bad.len).rule,
+				    "dns");
+		assert_int_equal(rig_state_counters(rig).count[DP_STATE_PENDING_NEW], 0);
+	}
+	(void)rig_run(rig, RIG_XDP_INGRESS, good.bytes, good.len);
+	assert_int_equal(rig_state_counters(rig).count[DP_STATE_PENDING_NEW], 1);
+	rig_free(&rig);
+}
+
 static void egress_has_its_own_chain(void **state)
 {
 	const struct filter_case cases[] = {
@@ -538,6 +560,7 @@ int main(void)
 		cmocka_unit_test(truncated_everywhere_tc),
 		cmocka_unit_test(frames_in_several_buffers),
 		cmocka_unit_test(buffers_of_segments),
+		cmocka_unit_test(a_wrong_checksum_begins_nothing),
 		cmocka_unit_test(egress_has_its_own_chain),
 		cmocka_unit_test(audit_is_bounded),
 		cmocka_unit_test(what_is_not_confirmed_is_undone),

@@ -597,6 +597,7 @@ static void floods_displace_their_like(void **state)
 	expect(rig, OUT, packet(false, true, IPPROTO_UDP, 6001, 53, 0), "udp");
 	for (uint32_t i = 0; i < 3 * half; i++) {
 		put32(syn.bytes + syn.l3 + 12, 0x0b000000 + i * 2654435761u % 0x1000000);
+		frame_finish(&syn);
 		(void)rig_verdict(rig, XDP, syn.bytes, syn.len);
 	}
 	assert_in_range(pending_count(rig, DP_INGRESS), half * 9 / 10, half);
@@ -604,6 +605,7 @@ static void floods_displace_their_like(void **state)
 	assert_true(state_count(rig, DP_STATE_PENDING_LOST) > half);
 	for (uint32_t i = 0; i < 20 * DP_PENDING_REGION; i++) {
 		put32(spray.bytes + spray.l3 + 16, 0x0b000000 + i);
+		frame_finish(&spray);
 		(void)rig_verdict(rig, OUT, spray.bytes, spray.len);
 	}
 	assert_in_range(pending_count(rig, DP_EGRESS), DP_PENDING_REGION / 2,

@@ -118,7 +118,8 @@ BROADCASTS = [
 ]
 
 # 203.0.113.66 in hexadecimal is cb00:7142.
-LIKE_BAD4 = ("::ffff:203.0.113.66", "::203.0.113.66", "2002:cb00:7142::1", "64:ff9b::cb00:7142", "2001:db8::cb00:7142",
+MAPPED = "::ffff:203.0.113.66"  # a host takes no such source
+LIKE_BAD4 = (MAPPED, "::203.0.113.66", "2002:cb00:7142::1", "64:ff9b::cb00:7142", "2001:db8::cb00:7142",
              "cb00:7142::1")
 ODD_SOURCES = (HERE4, "127.0.0.1", "0.0.0.0", "240.0.0.1", "224.0.0.1")
 SWAPPED = ("66.113.0.203", "113.66.203.0", "0.203.66.113")
@@ -133,8 +134,8 @@ ADDRESSES = [
     Row("A0 blocked IPv4 source", lambda p: C / to(I, src=BAD4) / t(p), WEB, SOURCE, host=True, aim=(80, 80)),
     Row("A0 blocked IPv6 source", lambda p: C / to(J, src=BAD6) / t(p), WEB, SOURCE, host=True, aim=(80, 80)),
     *[Row(f"A1 A2 source {a}", lambda p, a=a: C / to(J, src=a) / t(p), WEB, ALLOW, aim=(80, 80)) for a in LIKE_BAD4],
-    *[Row(f"A1 A2 source {a}, closed port", lambda p, a=a: C / to(J, src=a) / t(p), DENY, TELNET, aim=(23, 23))
-      for a in LIKE_BAD4],
+    *[Row(f"A1 A2 source {a}, closed port", lambda p, a=a: C / to(J, src=a) / t(p), DENY, TELNET,
+          host=a != MAPPED, aim=(23, 23)) for a in LIKE_BAD4],
     *[Row(f"A3 source {a}", lambda p, a=a: C / to(I, src=a) / t(p), WEB, TELNET) for a in ODD_SOURCES],
     Row("A3 LAND over IPv6", lambda p: C / to(J, src=HERE6) / t(p), WEB, TELNET),
     *[Row(f"A4 swapped source {a}", lambda p, a=a: C / to(I, src=a) / t(p), DENY, ALLOW, aim=(swapped(80), 80))

@@ -163,8 +163,8 @@ __noinline int sets_filter6(struct key *k, __u32 first, __u32 base)
 	return 0;
 }
 
-/* Add to k->sets those that hold one of these prefixes. */
-__noinline int sets_search4(struct key *k, __u32 first)
+/* Adds to k->sets those that hold the address by a prefix of this length. A global function: see decision 0003. */
+__noinline int sets_search(struct key *k, __u32 first, __u32 length)
 {
 	__u32 zero = 0;
 	const struct dp_ctl *c = bpf_map_lookup_elem(&ctl, &zero);
@@ -172,26 +172,21 @@ __noinline int sets_search4(struct key *k, __u32 first)
 
 	if (!k || !c)
 		return 0;
-	for (int i = 0; i < DP_LENGTHS_IPV4 && k->lengths; i++) {
-		name_member4(&name, &k->word[first & DP_CUT_WORD_DST], first_bit(k->lengths), c);
-		k->sets |= sets_holding(k, &name);
-		k->lengths &= k->lengths - 1;
-	}
+	if (k->family == PKT_IPV6)
+		name_member6(&name, &k->word[first & DP_CUT_WORD_DST], length, c);
+	else
+		name_member4(&name, &k->word[first & DP_CUT_WORD_DST], length, c);
+	k->sets |= sets_holding(k, &name);
 	return 0;
 }
 
-__noinline int sets_search6(struct key *k, __u32 first, __u32 base)
+/* The same for all of k->lengths, which count from `base`. */
+__noinline int sets_search_all(struct key *k, __u32 first, __u32 base)
 {
-	__u32 zero = 0;
-	const struct dp_ctl *c = bpf_map_lookup_elem(&ctl, &zero);
-	struct member_name name = {};
-
-	if (!k || !c)
+	if (!k)
 		return 0;
 	for (int i = 0; i < 64 && k->lengths; i++) {
-		name_member6(&name, &k->word[first & DP_CUT_WORD_DST], base + first_bit(k->lengths),
-			     c);
-		k->sets |= sets_holding(k, &name);
+		sets_search(k, first, base + first_bit(k->lengths));
 		k->lengths &= k->lengths - 1;
 	}
 	return 0;
@@ -199,34 +194,41 @@ __noinline int sets_search6(struct key *k, __u32 first, __u32 base)
 
 /*
  * Adds the rules of a set to what the address at hand satisfies and rules out; a set that the policy does not
- * know adds nothing. The compiler keeps all this near.
+ * know adds nothing. The compiler keeps all this near. A global function: see decision 0003.
  */
-static __always_inline void gather_set(struct key *k, const struct view *v, __u32 set, __u32 which)
+__noinline int gather_set(struct key *k, __u32 set, __u32 which)
 {
-	const struct dp_bank_header *header = (const void *)v->near;
-	const struct dp_set_ordinals *ordinals = (const void *)near_line(v->near, header->sets);
-	__u32 ordinal = ordinals->ordinal[set % DP_SETS];
-	__u64 known = 0ull - less32(ordinal, DP_SET_NO_ORDINAL);
-	__u32 line = v->chain->sets + (ordinal & (__u32)known) * DP_SET_VECTOR_COUNT + which;
-	const struct dp_vector *in = (const void *)near_line(v->near, line);
-	const struct dp_vector *out = (const void *)near_line(v->near, line + 1);
+	const struct dp_set_ordinals *ordinals;
+	const struct dp_bank_header *header;
+	const struct dp_vector *in, *out;
+	__u32 ordinal, line;
+	struct view v = {};
+	__u64 known;
 
+	if (!k || !view_of(k, &v))
+		return 0;
+	header = (const void *)v.near;
+	ordinals = (const void *)near_line(v.near, header->sets);
+	ordinal = ordinals->ordinal[set % DP_SETS];
+	known = 0ull - less32(ordinal, DP_SET_NO_ORDINAL);
+	line = v.chain->sets + (ordinal & (__u32)known) * DP_SET_VECTOR_COUNT + which;
+	in = (const void *)near_line(v.near, line);
+	out = (const void *)near_line(v.near, line + 1);
 #pragma clang loop unroll(full)
 	for (int w = 0; w < DP_VECTOR_WORDS; w++) {
 		k->set_in.word[w] |= in->word[w] & known;
 		k->set_out.word[w] |= out->word[w] & known;
 	}
+	return 0;
 }
 
 /* Gathers all of k->sets; `which` is DP_SET_FROM or DP_SET_TO. */
 __noinline int sets_gather(struct key *k, __u32 which)
 {
-	struct view v = {};
-
-	if (!k || !view_of(k, &v))
+	if (!k)
 		return 0;
 	for (int i = 0; i < DP_SETS && k->sets; i++) {
-		gather_set(k, &v, first_bit(k->sets), which);
+		gather_set(k, first_bit(k->sets), which);
 		k->sets &= k->sets - 1;
 	}
 	return 0;
@@ -242,12 +244,12 @@ static __always_inline bool sets_look(struct key *k, __u32 first)
 	if (k->family == PKT_IPV4) {
 		sets_filter4(k, first);
 		if (unlikely(k->lengths))
-			sets_search4(k, first);
+			sets_search_all(k, first, 0);
 	} else {
 		for (__u32 base = 0; base < DP_LENGTHS_IPV6; base += 64) {
 			sets_filter6(k, first, base);
 			if (unlikely(k->lengths))
-				sets_search6(k, first, base);
+				sets_search_all(k, first, base);
 		}
 	}
 	if (likely(!k->sets))

@@ -323,6 +323,8 @@ static int prepare(struct stage *s, const struct row *row)
 	r = filter_use(filter, &s->policies[row->policy]);
 	if (!r && row->flows != SPEC_NONE)
 		r = filter_set_flows(filter, &s->lists[row->flows]);
+	if (!r && row->banned != SPEC_NONE)
+		r = filter_set_banned(filter, &s->lists[row->banned]);
 	return r;
 }
 

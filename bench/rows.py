@@ -22,6 +22,7 @@ AIMS_50K = {"trace": 100, "uniform": 200}
 ADDRESS_AIM, PREFIX_AIM, ONE_RULE_AIM = 40, 60, 8
 FLOOD_SHARE, FLOOD_SHARE_SETS = 80, 50
 FLOW_AIMS = {1 << 10: 10, 1 << 16: 30, 1 << 20: 100}  # over the stateless verdict
+BANNED, BANNED_AIMS = 500000, {"no": 15, "a": 100}  # over the same packets without the set
 LINES = {128 * 1024: 1 << 16, 1000000: 1 << 18}  # that random sources touch of a set
 EVERYWHERE = "all IPv4"
 
@@ -42,7 +43,7 @@ class Plan:
     def save(self, path):
         """Without lists and policies that no row uses."""
         rows = self.spec["rows"]
-        names = {row.get(key) for row in rows for key in ("headers", "members", "flows", "policy")}
+        names = {row.get(key) for row in rows for key in ("headers", "members", "flows", "banned", "policy")}
         used = {key: [file for file in self.spec[key] if file["name"] in names] for key in ("headers", "policies")}
         with open(path, "w", encoding="ascii") as f:
             json.dump({**self.spec, **used}, f, indent=1)
@@ -320,6 +321,25 @@ def flow_rows(plan):
                      by_rule=True, flows=flows)
 
 
+def banned_rows(plan):
+    """A set of members added at run time: what it costs packets that no such set holds, and those that one holds."""
+    addrs = plan.data.addresses(BANNED)
+    path = plan.data.members(f"banned-{BANNED}", addrs)
+    members, sent = plan.headers("banned-once", path), plan.headers("banned", path, DRAWN)
+    rules = ["    rules:", "      - {id: r, proto: udp, dport: 53, do: drop}"]
+    without = small_policy(plan, "no-banned", chain("pass")[:-1] + rules)
+    lines = ["sets:", f"  banned: {{max: {2 * BANNED}}}"] + chain("pass")[:-1] + rules[:1]
+    with_set = small_policy(plan, "banned", lines + ["      - {id: banned, from: $banned, do: drop}"] + rules[1:])
+    row = {"target": "penstock", "by_rule": True, "banned": members}
+    for name, source in (("no", {}), ("a", {"headers": sent})):
+        base = f"penstock, {name} member of a run-time set, without the set"
+        rows = ((base, {}, without), (f"penstock, {name} member of a run-time set of {short(BANNED)}",
+                                      {"aim": BANNED_AIMS[name], "stretch": 1 << 18, "over": base}, with_set))
+        if plan.wants(rows[1][0]):
+            for text, about, policy in rows:
+                plan.row(text, about, policy=policy, **row, **source)
+
+
 def make(data, only, rounds, cpu):
     plan = Plan(data, only, rounds, cpu)
     plan.headers("empty", data.members("empty", [classbench.number("10.0.0.1")]))
@@ -328,5 +348,6 @@ def make(data, only, rounds, cpu):
     rule_rows(plan)
     set_rows(plan)
     flow_rows(plan)
+    banned_rows(plan)
     plan.floors()
     return plan

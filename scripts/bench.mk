@@ -19,7 +19,7 @@ $(BENCH_SKEL): $(B)/bench/bench.bpf.o
 	$(Q)mkdir -p $(@D)
 	$(Q)$(BPFTOOL) gen skeleton $< name bench > $@
 
-$(B)/bench/drop: $(DROP_OBJ) $(B)/libpolicy.a
+$(B)/bench/drop: $(DROP_OBJ) $(patsubst %,$(B)/control/%.o,sets_table sets_due sets_keys) $(B)/libpolicy.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(SANFLAGS) $(LDFLAGS) $^ -o $@ $$($(PKG_CONFIG) --libs $(LIBS))
 

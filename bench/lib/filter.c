@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "base/vec.h"
+#include "control/sets_table.h"
 
 #define LOOPBACK 1
 #define ZONE     1
@@ -82,6 +83,16 @@ static void assign_slots(struct dp_line *lines, const struct model *model)
 	}
 }
 
+/* The number of a run-time set is its place among those of the policy. */
+static void assign_sets(struct dp_line *lines)
+{
+	const struct dp_bank_header *header = (const void *)lines;
+	struct dp_set_ordinals *ordinals = (void *)&lines[header->sets];
+
+	for (uint32_t i = 0; header->sets && i < DP_SETS; i++)
+		ordinals->ordinal[i] = (__u8)i;
+}
+
 /* An inner map with the lines; the descriptor, or -errno. */
 static int make_bank(const struct image *image, const struct model *model)
 {
@@ -99,6 +110,7 @@ static int make_bank(const struct image *image, const struct model *model)
 		return -errno;
 	memcpy(lines, image->lines, (size_t)image->count * DP_LINE_BYTES);
 	assign_slots(lines, model);
+	assign_sets(lines);
 	(void)munmap(lines, bytes);
 	return TAKE_FD(bank);
 }
@@ -268,6 +280,77 @@ int filter_set_flows(struct filter *f, const struct headers *headers)
 	ctl.has_flows = 1;
 	if (!r && bpf_map_update_elem(bpf_map__fd(f->skel->maps.ctl), &zero, &ctl, 0))
 		r = -errno;
+	return r;
+}
+
+static int add_sources(struct sets_table *t, const struct headers *headers)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; r >= 0 && i < headers->count; i++) {
+		const struct sets_key key = { .addr = { ntohl(headers->at[i].src) },
+					      .what = DP_MEMBER(0, 32) };
+
+		r = sets_table_add(t, &key, 0, 0);
+	}
+	return r < 0 ? r : 0;
+}
+
+/* The table that packets read from then on, with room for the members. */
+static int make_members(struct filter *f, struct dp_line *lines, uint32_t capacity,
+			const struct headers *headers)
+{
+	int ctl_fd = bpf_map__fd(f->skel->maps.ctl);
+	int filter_fd = bpf_map__fd(f->skel->maps.set_filter);
+	struct dp_ctl *ctl =
+		mmap(NULL, sizeof(*ctl), PROT_READ | PROT_WRITE, MAP_SHARED, ctl_fd, 0);
+	struct dp_filter *filter =
+		mmap(NULL, sizeof(*filter), PROT_READ | PROT_WRITE, MAP_SHARED, filter_fd, 0);
+	struct sets_table table = {};
+	int r = ctl == MAP_FAILED || filter == MAP_FAILED ? -ENOMEM : 0;
+
+	if (!r) {
+		sets_table_init(&table, ctl, filter);
+		sets_table_copy(&table, lines, capacity);
+		r = sets_table_reserve(&table, capacity);
+	}
+	if (!r) {
+		sets_table_move(&table, lines, capacity);
+		r = add_sources(&table, headers);
+	}
+	sets_table_done(&table);
+	if (ctl != MAP_FAILED)
+		(void)munmap(ctl, sizeof(*ctl));
+	if (filter != MAP_FAILED)
+		(void)munmap(filter, sizeof(*filter));
+	return r;
+}
+
+int filter_set_banned(struct filter *f, const struct headers *headers)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE | BPF_F_INNER_MAP);
+	/* Twice the room, as a table that has grown has on average: chains are short. */
+	uint32_t capacity = sets_table_capacity(2ull * headers->count), zero = 0;
+	uint32_t pages = (sets_table_lines(capacity) + DP_PAGE_LINES - 1) / DP_PAGE_LINES;
+	size_t bytes = (size_t)pages * DP_PAGE_BYTES;
+	_cleanup_close_ int map = -1;
+	struct dp_line *lines;
+	int r;
+
+	if (f->banned)
+		return f->banned == headers ? 0 : -EBUSY;
+	map = bpf_map_create(BPF_MAP_TYPE_ARRAY, "members", 4, DP_PAGE_BYTES, pages, &opts);
+	if (map < 0)
+		return -errno;
+	lines = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, map, 0);
+	if (lines == MAP_FAILED)
+		return -errno;
+	r = make_members(f, lines, capacity, headers);
+	(void)munmap(lines, bytes);
+	if (!r && bpf_map_update_elem(bpf_map__fd(f->skel->maps.set_table), &zero, &map, 0))
+		r = -errno;
+	if (!r)
+		f->banned = headers;
 	return r;
 }
 

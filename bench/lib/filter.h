@@ -13,6 +13,7 @@
 
 struct filter {
 	struct penstock *skel;
+	const struct headers *banned; /* whose sources are members now */
 };
 
 /* Frames of the loopback device, a test run's, are of the first zone. flow_slots: a power of two. */
@@ -45,6 +46,12 @@ int filter_use(struct filter *f, const struct filter_policy *p) _must_check_;
  * and ends all others. -ENOSPC when one finds no slot.
  */
 int filter_set_flows(struct filter *f, const struct headers *headers) _must_check_;
+
+/*
+ * Makes the sources of the headers the members of the run-time set with number 0, which is the first of each policy,
+ * as the daemon would. Once: a second list is refused, -EBUSY.
+ */
+int filter_set_banned(struct filter *f, const struct headers *headers) _must_check_;
 
 /* Packets on all CPUs, of all policies so far: under a reason, by rule n (from 0) of the chain. */
 uint64_t filter_counted(const struct filter *f, enum dp_reason reason);

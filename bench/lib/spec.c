@@ -161,8 +161,8 @@ static int check_row(const struct row *row)
 		return bad("'%s': a policy is for penstock, which needs one", row->name);
 	if (lists != (row->members != SPEC_NONE))
 		return bad("'%s': members are for xdp-filter's lists, which need them", row->name);
-	if (!penstock && row->flows != SPEC_NONE)
-		return bad("'%s': flows are for penstock", row->name);
+	if (!penstock && (row->flows != SPEC_NONE || row->banned != SPEC_NONE))
+		return bad("'%s': flows and banned are for penstock", row->name);
 	if (row->hot && row->headers == SPEC_NONE)
 		return bad("'%s': a hot row needs a list of headers", row->name);
 	return 0;
@@ -170,9 +170,9 @@ static int check_row(const struct row *row)
 
 static int read_row(const struct spec *spec, struct json_object *object, struct row *row)
 {
-	static const char *const keys[] = { "name",    "target", "headers", "policy", "members",
-					    "flows",   "setup",  "on",      "off",    "last_rule",
-					    "by_rule", "passes", "hot",     NULL };
+	static const char *const keys[] = { "name",      "target",  "headers", "policy", "members",
+					    "flows",     "banned",  "setup",   "on",     "off",
+					    "last_rule", "by_rule", "passes",  "hot",    NULL };
 	int r = check_keys(object, keys);
 
 	row->name = text_of(object, "name");
@@ -187,6 +187,7 @@ static int read_row(const struct spec *spec, struct json_object *object, struct 
 			 ?: find(object, "members", spec->headers, spec->header_count,
 				 &row->members)
 			 ?: find(object, "flows", spec->headers, spec->header_count, &row->flows)
+			 ?: find(object, "banned", spec->headers, spec->header_count, &row->banned)
 			 ?: find(object, "policy", spec->policies, spec->policy_count,
 				 &row->policy)
 			 ?: read_commands(object, "setup", &row->setup)

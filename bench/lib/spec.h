@@ -10,6 +10,7 @@
  *     policy             of penstock
  *     members            of xdp-filter: the list whose sources it has
  *     flows              of penstock: the list whose headers are of live flows, no others are
+ *     banned             of penstock: the list whose sources are the run-time members of the policy's first such set
  *     by_rule            a rule decides every frame, not the default; counted, and checked
  *     last_rule          and it is rule number N of the policy, from 1
  *     hot                the first header of the list over and over in the plain test run
@@ -49,7 +50,7 @@ struct json_object;
 struct row {
 	const char *name; /* of the JSON */
 	enum target target;
-	int headers, policy, members, flows; /* indices, SPEC_NONE for none */
+	int headers, policy, members, flows, banned; /* indices, SPEC_NONE for none */
 	bool by_rule, hot, passes;
 	uint32_t last_rule;           /* 0: not said */
 	struct json_object *on, *off; /* NULL for none */

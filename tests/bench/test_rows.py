@@ -51,7 +51,7 @@ def test_prefixes_are_disjoint(tmp_path):
 def small(monkeypatch):
     for module, name, value in ((rows, "RULE_SIZES", (1, 10, 1000)), (rows, "SET_SIZES", (1000,)),
                                 (rows, "PREFIX_SIZES", (1, 1000, 128 * 1024)), (rows, "FLOW_AIMS", {1 << 10: 10}),
-                                (rows, "DRAWN", 1 << 12), (data, "HEADERS", 1 << 13), (data, "FEED_ADDRESSES", 5000)):
+                                (rows, "BANNED", 3000), (rows, "DRAWN", 1 << 12), (data, "HEADERS", 1 << 13), (data, "FEED_ADDRESSES", 5000)):
         monkeypatch.setattr(module, name, value)
 
 
@@ -75,6 +75,7 @@ def test_every_row_is_measured(tmp_path, small):
     text = "\n".join(result.markdown())
     assert "| penstock, fw1, uniform |" in text and "| penstock, prefixes, members |" in text
     assert "fw1 1 k: generated" in text
+    assert "a member of a run-time set of" in text
     if shutil.which("gnuplot"):
         result.plot(str(tmp_path / "plot.svg"))
         plot = (tmp_path / "plot.svg").read_text()

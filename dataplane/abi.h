@@ -602,8 +602,9 @@ enum dp_flow_flag {
 	DP_FLOW_REPLIED = 1 << 1,
 	DP_FLOW_FIN0 = 1 << 2, /* the end has said that it will send no more */
 	DP_FLOW_FIN1 = 1 << 3,
-	DP_FLOW_RESET = 1 << 4,   /* by a RST with a number that the other end had acknowledged */
-	DP_FLOW_ADOPTED = 1 << 5, /* begun in mid-stream */
+	DP_FLOW_RESET = 1 << 4, /* by a RST with a number that the other end had acknowledged */
+	DP_FLOW_BELIEVED =
+		1 << 5, /* begun in mid-stream, or the answer was acknowledged: not asked again */
 };
 
 struct dp_flow {

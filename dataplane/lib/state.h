@@ -135,11 +135,12 @@ static __always_inline bool is_turned(const struct dp_flow *f, const struct key 
 
 /*
  * Whether who began a flow acknowledges what was answered: one who forged the beginning has not seen the answer.
- * In mid-stream the last answer may be far ahead of what is acknowledged, so nothing is asked there.
+ * In mid-stream the last answer may be far ahead of what is acknowledged, so nothing is asked there, nor of a flow that
+ * has done so and found no slot.
  */
 static __always_inline bool acknowledges(const struct key *k, const struct dp_flow *f)
 {
-	return k->proto != IPPROTO_TCP || f->flags & DP_FLOW_ADOPTED ||
+	return k->proto != IPPROTO_TCP || f->flags & DP_FLOW_BELIEVED ||
 	       k->ack - f->ack[k->name.from & 1] < DP_ACK_WINDOW;
 }
 
@@ -188,7 +189,8 @@ static __always_inline void flow_promote(struct key *k, struct dp_ctl *c, struct
 		c->has_flows = 1;
 	if (!flow_insert(k, now)) {
 		count_state(DP_STATE_FLOWS_FULL);
-		f->seen = now; /* it stays pending, alive */
+		f->flags |= DP_FLOW_BELIEVED; /* it stays pending, alive */
+		f->seen = now;
 		return;
 	}
 	count_state(DP_STATE_FLOWS_NEW);
@@ -207,7 +209,7 @@ static __always_inline void flow_begin(struct key *k, const struct dp_ctl *c, __
 	content->ack[0] = content->ack[1] = 0;
 	content->ack[k->name.from & 1] = k->ack;
 	if (k->proto == IPPROTO_TCP && !opens(k)) {
-		content->flags |= DP_FLOW_ADOPTED;
+		content->flags |= DP_FLOW_BELIEVED;
 		count_state(DP_STATE_FLOWS_ADOPTED);
 	}
 	pending_insert(k, now);

@@ -418,7 +418,8 @@ struct dp_ctl {
 	__u64 active;
 	/* Ticks until which packets in mid-stream may make a flow: for connections older than the policy. */
 	__u32 adopt_until;
-	__u32 has_flows; /* set with the first flow in `flows`; 0 spares packets the look */
+	__u16 has_flows; /* set with the first flow in `flows`; 0 spares packets the look */
+	__u16 has_guests; /* set with the first connection of a socket that is not of this machine, see ctx_tc.h */
 	/*
 	 * Prefix lengths in use by run-time sets, a bit each; 0 spares packets the look. IPv6: length n is bit
 	 * n % 64 of word n / 64.

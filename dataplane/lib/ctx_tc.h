@@ -63,6 +63,74 @@ static __always_inline void tc_linear(void *ctx, void **ret_data, void **ret_end
 	*ret_end = (void *)(long)skb->data_end;
 }
 
+/*
+ * Whether a TCP socket of this network namespace has the ends of the one that sends. All is read before the families
+ * part: clang 14 else makes one load of two ("pointer arithmetic on sock_common prohibited").
+ */
+static __always_inline bool is_known(struct __sk_buff *skb, const volatile struct bpf_sock *from)
+{
+	__u32 src4 = from->src_ip4, dst4 = from->dst_ip4, src6[4], dst6[4];
+	__be16 sport = be16(from->src_port), dport = from->dst_port;
+	bool ipv4 = from->family == DP_AF_INET, known;
+	struct bpf_sock_tuple t = {};
+	struct bpf_sock *sk;
+
+#pragma clang loop unroll(full)
+	for (int i = 0; i < 4; i++) {
+		src6[i] = from->src_ip6[i];
+		dst6[i] = from->dst_ip6[i];
+	}
+	/* Of a socket of both families IPv4 is looked for as such. */
+	if (ipv4 || (!(src6[0] | src6[1]) && src6[2] == bpf_htonl(0xffff))) {
+		t.ipv4.saddr = dst4;
+		t.ipv4.daddr = src4;
+		t.ipv4.sport = dport;
+		t.ipv4.dport = sport;
+		sk = bpf_skc_lookup_tcp(skb, &t, sizeof(t.ipv4), BPF_F_CURRENT_NETNS, 0);
+	} else {
+		__builtin_memcpy(t.ipv6.saddr, dst6, sizeof(dst6));
+		__builtin_memcpy(t.ipv6.daddr, src6, sizeof(src6));
+		t.ipv6.sport = dport;
+		t.ipv6.dport = sport;
+		sk = bpf_skc_lookup_tcp(skb, &t, sizeof(t.ipv6), BPF_F_CURRENT_NETNS, 0);
+	}
+	if (!sk)
+		return false;
+	known = sk->state != BPF_TCP_LISTEN; /* a guest may use the port, too */
+	bpf_sk_release(sk);
+	return known;
+}
+
+/*
+ * At egress: whether TCP is from a socket of this machine. That the buffer has one is not enough: it may be a raw
+ * one, which says that it is closed, or a guest's, of another namespace behind a macvlan device. So the kernel's
+ * table is asked when a connection begins, and always once there was a guest, or while older connections may be
+ * taken over. Without a socket, and never received, is the SYN-ACK of a cookie.
+ */
+__noinline int is_own(struct __sk_buff *skb)
+{
+	__u32 hook = DP_HOOK_TC_EGRESS, zero = 0;
+	struct key *k = bpf_map_lookup_elem(&scratch, &hook);
+	struct dp_ctl *c = bpf_map_lookup_elem(&ctl, &zero);
+	struct bpf_sock *from = skb->sk;
+	bool begins;
+
+	if (!k || !c)
+		return 0;
+	if (!from)
+		return !skb->ingress_ifindex && !c->has_guests;
+	if (from->state == BPF_TCP_CLOSE)
+		return 0;
+	begins = from->state == BPF_TCP_SYN_SENT || from->state == BPF_TCP_NEW_SYN_RECV;
+	if (!begins && !c->has_guests && now_tick(k) >= *(const volatile __u32 *)&c->adopt_until)
+		return 1;
+	if (is_known(skb, from))
+		return 1;
+	if (begins && !c->has_guests && !dry_run)
+		c->has_guests = 1;
+	return 0;
+}
+
 static __always_inline int tc_judge(struct __sk_buff *skb, enum dp_hook hook, enum dp_dir dir)
 {
 	const struct reader reader = { .ctx = skb, .load = tc_load, .linear = tc_linear };
@@ -71,8 +139,8 @@ static __always_inline int tc_judge(struct __sk_buff *skb, enum dp_hook hook, en
 
 	if (!pkt_init(&pkt, hook))
 		return TC_ACT_SHOT;
-	if (hook == DP_HOOK_TC_EGRESS && skb->sk)
-		pkt.key->local = 1;
+	if (hook == DP_HOOK_TC_EGRESS)
+		pkt.key->local = is_own(skb);
 	pkt_from_skb(&pkt, skb);
 	r = select_chain(&pkt, dir);
 	if (!r)

@@ -24,6 +24,7 @@ filter:
       - {id: multicast, proto: icmp6, type: 143, do: pass}     # the peer's kernel joins groups when it likes
 """
 HOOKS = pytest.mark.parametrize("hook", ["tc", "xdp"])
+GUEST = {4: "10.77.1.3", 6: "2001:db8:77:1::3"}
 IP_RECVERR, IPV6_RECVERR = 11, 25
 
 
@@ -173,6 +174,51 @@ def test_a_handshake_by_cookie_completes(lab, hook, always):
     cookies = int(netstat(lab, host, "TcpExt:", "SyncookiesRecv"))
     assert cookies == 10 if always else cookies > 0
     assert daemon.rule("wan-in", "web")["packets"] >= 10
+    daemon.add_up("wan-in")
+    # The socket table knows the host's connections: an entry that nobody ends would stay for hours.
+    assert daemon.get("/v1/status")["state"]["flows"]["new_count"] == 0
+
+
+@HOOKS
+def test_a_guest_behind_the_same_device_has_its_own_connections(lab, hook):
+    """A namespace with a macvlan device on wan0 reaches the outside and is reached where a rule says so, in both
+    families, also on a port that the host itself listens to; its connections of before are taken over. The host's own
+    stay out of the tables until then. Rules out taking any packet that comes from a socket for one of the host's."""
+    host, peer = lab.talking_pair()
+    guest = lab.namespace("guest")
+    lab.ip(host, f"link add link wan0 name eth0 netns {guest} type macvlan mode bridge")
+    lab.ip(guest, "link set eth0 up")
+    lab.ip(guest, f"addr add {GUEST[4]}/24 dev eth0")
+    lab.ip(guest, f"addr add {GUEST[6]}/64 dev eth0 nodad")
+    for ns, port in (peer, 7001), (guest, 80), (host, 80):
+        Echo(lab, ns, port)
+    lines = [Line(lab, guest, peer, PEER[n], 2223) for n in FAMILIES]
+    daemon = lab.daemon(host)
+    daemon.apply(POLICY % hook)
+    assert all(echoed(lab, host, PEER[n], 7001) and echoed(lab, peer, HOST[n], 80) for n in FAMILIES)
+    assert daemon.get("/v1/status")["state"]["flows"]["new_count"] == 0
+    assert all(line.carries() for line in lines)
+    for n in FAMILIES:
+        assert echoed(lab, guest, PEER[n], 7001) and echoed(lab, peer, GUEST[n], 80)
+        assert not echoed(lab, peer, GUEST[n], 81, limit=BLOCKED)
+        assert echoed(lab, host, PEER[n], 7001) and echoed(lab, peer, HOST[n], 80)
+    flows = daemon.get("/v1/status")["state"]["flows"]
+    assert flows["adopted_count"] == len(lines) and flows["new_count"] == len(lines) + 2 * len(FAMILIES)
+    daemon.add_up("wan-in")
+
+
+@HOOKS
+def test_a_scanner_hears_the_answer_to_its_own_segments(lab, hook):
+    """A SYN from a raw socket, as scanners send them: the answer passes though no socket of the kernel's is waiting for
+    it. Rules out a filter that believes a buffer's socket to be a connection."""
+    host, peer = lab.talking_pair()
+    Echo(lab, peer, 7001)
+    daemon = lab.daemon(host)
+    daemon.apply(POLICY % hook)
+    raw = lab.socket(host, socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
+    raw.sendto(frames.tcp(HOST[4], PEER[4], 4444, 7001), (PEER[4], 0))
+    wait_for(lambda: raw.recv(1500)[20:22] == (7001).to_bytes(2, "big"), "the answer")
+    assert daemon.rule("wan-in", "established")["packets"] >= 1
     daemon.add_up("wan-in")
 
 

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <time.h>
@@ -339,6 +340,14 @@ static struct attempt *find_try(struct feeds *f, const char *file)
 	return NULL;
 }
 
+static int fail_short(struct attempt *t, const char *set, const char *what, uint64_t has,
+		      uint64_t had)
+{
+	return fail(&t->why, -EBADMSG,
+		    "set '%s' would have %" PRIu64 " %s, less than half of its %" PRIu64, set, has,
+		    what, had);
+}
+
 /* apply_guard.policy */
 static int check_policy(void *ctx, const struct generation *running, const struct generation *next,
 			char **ret_why)
@@ -351,12 +360,13 @@ static int check_policy(void *ctx, const struct generation *running, const struc
 		const struct generation_set *now = generation_set(running, set->name);
 		struct attempt *t = set->refresh ? find_try(f, set->file) : NULL;
 
-		if (!t || !now || 2 * set->members >= now->members)
+		if (!t || !now)
 			continue;
-		t->r = r = fail(&t->why, -EBADMSG,
-				"set '%s' would have %llu members, less than half of its %llu",
-				set->name, (unsigned long long)set->members,
-				(unsigned long long)now->members);
+		if (2 * set->members < now->members)
+			t->r = r = fail_short(t, set->name, "members", set->members, now->members);
+		else if (2 * set->listed < now->listed) /* items of the policy make up for it */
+			t->r = r = fail_short(t, set->name, "prefixes of its file", set->listed,
+					      now->listed);
 	}
 	return r < 0 ? fail(ret_why, r, "a feed is too short") : 0;
 }

@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 
 #include "fail.h"
+#include "setfile.h"
 
 #define OTHERS_WRITE 022
 
@@ -111,6 +112,9 @@ int feeds_file_open(int dir, const char *name, char **ret_why)
 		return fail(ret_why, -errno, "'%s': %s", name, strerrordesc_np(errno));
 	if (!S_ISREG(st.st_mode))
 		return fail(ret_why, -EINVAL, "'%s' is no regular file", name);
+	if (st.st_size > SETFILE_MAX_BYTES)
+		return fail(ret_why, -EFBIG, "'%s' has %lld bytes, a set file has at most %u", name,
+			    (long long)st.st_size, SETFILE_MAX_BYTES);
 	r = check_owner(&st, "file", name, ret_why);
 	return r < 0 ? r : TAKE_FD(fd);
 }

@@ -29,6 +29,7 @@ static int read_set(struct generation *g, struct json_object *row)
 		.max = read_number(row, "max"),
 		.ttl_ms = read_number(row, "ttl_ms"),
 		.members = read_number(row, "members"),
+		.listed = read_number(row, "listed"),
 	};
 
 	if (!name || !source || (set.runtime && !set.max) || (set.refresh && !file))

@@ -23,6 +23,7 @@ struct generation_set {
 	uint64_t max;     /* members of both kinds, 0 for no limit; not 0 with runtime */
 	uint64_t ttl_ms;  /* of members added at run time, 0: they stay */
 	uint64_t members; /* that the policy gives it */
+	uint64_t listed;  /* prefixes in its file */
 	uint8_t number;   /* with runtime: below DP_SETS */
 };
 

@@ -42,7 +42,7 @@ static void check_items(struct check *c, struct model_set *set, const struct tre
 static void check_file(struct check *c, struct model_set *set, const struct tree_node *node)
 {
 	const char *text = NULL, *name;
-	size_t len = 0;
+	size_t len = 0, items;
 	int err = -ENOENT;
 
 	if (!node->len) {
@@ -65,9 +65,11 @@ static void check_file(struct check *c, struct model_set *set, const struct tree
 		set->unread = true;
 		return;
 	}
+	items = set->prefixes.v4.count + set->prefixes.v6.count;
 	if (setfile_read(c->diags, diag_add_source(c->diags, name, text, len), set->max,
 			 &set->prefixes))
 		c->out_of_memory = true;
+	set->listed = set->prefixes.v4.count + set->prefixes.v6.count - items;
 }
 
 /* How large a set may become, what comes and goes in it, and when. */

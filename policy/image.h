@@ -60,8 +60,9 @@ void image_digest(struct image *image, struct json_object *manifest);
  * beside a generation, and is what `diff` compares.
  *   {schema: 1, file, zones: [{name, hook, devs: [], tracks: ["ingress"|"egress"]}],   zone number = index + 1;
  *                tracks: directions in which packets make flows, absent for none
- *    sets: [{name, source: "file:line", file, max, runtime, ttl_ms, refresh, given, duplicates, covered, members, ipv4_ranges,
- *            ipv6_ranges, digest}],          of a run-time set the last six tell of its static part alone
+ *    sets: [{name, source: "file:line", file, max, runtime, ttl_ms, refresh, given, listed, duplicates, covered, members,
+ *            ipv4_ranges, ipv6_ranges, digest}],   of a run-time set the last eight tell of its static part alone;
+ *                                                  listed: of those given, by the file
  *    chains: [{name, zone, dir: "ingress"|"egress", default: "pass"|"drop", fragments: "drop"|"first-only",
  *              stateful, source: "file:line",
  *              rules: [{id, source: "file:line", do: "pass"|"drop", mode: "enforce"|"audit", text}]}],

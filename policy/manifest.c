@@ -194,7 +194,7 @@ static struct json_object *set_new(const struct model_set *set, const struct dia
 	    give_number(json, "ttl_ms", set->ttl_ns / NS_PER_MS) ||
 	    give_bool(json, "refresh", set->refresh))
 		return NULL;
-	if (give_number(json, "given", p->given) ||
+	if (give_number(json, "given", p->given) || give_number(json, "listed", set->listed) ||
 	    give_number(json, "duplicates", p->duplicates) ||
 	    give_number(json, "covered", p->covered) ||
 	    give_number(json, "members", prefix_set_members(p)) ||

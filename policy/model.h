@@ -99,6 +99,7 @@ struct model_set {
 	const char *file; /* as written, NULL for an inline set */
 	struct prefix_set
 		prefixes; /* sealed; of a set with `runtime` only what the policy gives it */
+	uint64_t listed;  /* prefixes that the file gives, before any are merged */
 	uint64_t max;     /* prefixes, those added at run time included; 0: no limit */
 	uint64_t ttl_ns;  /* members added at run time leave after this; 0: they stay */
 	bool runtime;     /* members come and go at run time; max is not 0 */

@@ -134,6 +134,32 @@ def test_a_damaged_feed_is_refused(site, text, why):
     assert not site.arrives("192.0.2.7")
 
 
+def test_a_short_feed_beside_items_is_refused(lab):
+    """A set with items of the policy's own is still large when its feed has shrunk. Rules out a look at the whole."""
+    site = Site(lab)
+    items = ", ".join(f"10.1.{i}.1" for i in range(120))
+    text = (POLICY % {"file": "feeds/listed.txt"}).replace("listed: {", f"listed: {{items: [{items}], ")
+    site.daemon.apply(text)
+    site.wait_members(220)
+    site.replace(HUNDRED[0])
+    site.wait_refusal("would have 1 prefixes of its file, less than half of its 100")
+    assert site.row()["members"] == 220 and not site.arrives("198.51.100.99")
+    site.replace("".join(HUNDRED[:50]))
+    site.wait_members(170)
+
+
+def test_a_huge_feed_holds_up_nobody(site):
+    """A feed of 30 GB, a hole on the disk: refused without being read. Rules out a worker that is busy with it for
+    minutes, while members that need room and policies wait."""
+    with open(site.feed + ".new", "w", encoding="utf-8") as f:
+        f.truncate(30 << 30)
+    os.rename(site.feed + ".new", site.feed)
+    site.wait_refusal("has 32212254720 bytes")
+    assert site.daemon.cli("set", "add", "listed", "192.0.2.1").exit == 0
+    assert not site.arrives("198.51.100.99") and not site.arrives("192.0.2.1")
+    assert site.apply().exit == 1  # the CLI says the same of it
+
+
 def spoil_link(site):
     os.rename(site.feed, f"{site.lab.dir}/elsewhere.txt")
     os.symlink(f"{site.lab.dir}/elsewhere.txt", site.feed)

@@ -217,6 +217,17 @@ static void show_confirm(struct json_object *answer)
 	}
 }
 
+static void show_dropped(struct json_object *answer)
+{
+	uint64_t members = json_number(answer, "members_dropped");
+	char text[TERM_COUNT];
+
+	if (members)
+		term_error(
+			"warning: %s gone, added at run time to sets that the policy no longer has",
+			term_count(members, "member", text));
+}
+
 static enum status show_answer(const struct invocation *call, const struct answer *answer)
 {
 	bool diagnosed = json_count(answer->json, "diagnostics");
@@ -239,6 +250,7 @@ static enum status show_answer(const struct invocation *call, const struct answe
 	}
 	if (!output_json(call)) {
 		show_done(answer->json);
+		show_dropped(answer->json);
 		show_devices(call);
 		show_confirm(answer->json);
 	}

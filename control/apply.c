@@ -43,7 +43,7 @@ struct apply {
 	int r;
 	char *why;
 	bool unchanged;
-	uint64_t compile_ms, install_ms;
+	uint64_t compile_ms, install_ms, members_dropped;
 	apply_done_fn *done;
 	void *ctx;
 };
@@ -186,6 +186,7 @@ static void finish(struct apply *a)
 	o.install_ms = a->install_ms;
 	confirm = o.result == APPLY_DONE && !a->request.check_only ? confirm_report(d) : NULL;
 	o.confirm = confirm;
+	o.members_dropped = a->members_dropped;
 	log_outcome(a, &o);
 	if (a->request.check_only)
 		d->checks--;
@@ -241,7 +242,7 @@ static void on_settled(void *ctx)
 			 (unsigned long long)a->import.put);
 	flows_watch_imported(a->d->flows, &a->import);
 	if (!a->d->confirm)
-		sets_drop_unnamed(a->d->sets);
+		a->members_dropped = sets_drop_unnamed(a->d->sets);
 	finish(a);
 }
 

@@ -150,6 +150,7 @@ static void on_named(void *ctx)
 	d->changing = false;
 	refresh_devices(d);
 	daemon_policy_changed(d);
+	(void)sets_drop_unnamed(d->sets); /* it says how many */
 	if (done)
 		done(done_ctx, r);
 	daemon_changed(d);
@@ -274,7 +275,7 @@ int confirm_accept(struct daemon *d)
 		save_later(d, OVERRIDES_FILE, overrides_to_json(&d->overrides), OVERRIDES_LOSS);
 	confirm_free(&d->confirm);
 	apply_detach_rest(d);
-	sets_drop_unnamed(d->sets);
+	(void)sets_drop_unnamed(d->sets); /* it says how many */
 	daemon_changed(d);
 	return 0;
 }

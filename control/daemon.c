@@ -200,8 +200,6 @@ void daemon_started(struct daemon *d, bool good)
 void daemon_policy_changed(struct daemon *d)
 {
 	feeds_follow(d->feeds);
-	if (!d->confirm)
-		sets_drop_unnamed(d->sets);
 	if (flows_watch_run(d->flows, generation_is_stateful(d->running)) < 0)
 		log_warning(
 			"flows: cannot be counted; 'penstock status' does not know how many there are");
@@ -313,7 +311,7 @@ static int start_sets(struct daemon *d, char **ret_why)
 	if (r < 0)
 		return r;
 	if (!d->confirm)
-		sets_drop_unnamed(d->sets);
+		(void)sets_drop_unnamed(d->sets); /* it has said how many */
 	r = sets_given_new(&d->given, d->event, d->worker, d->state, &d->running);
 	if (!r)
 		r = feeds_new(&d->feeds, d);

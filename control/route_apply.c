@@ -44,6 +44,7 @@ static void answer_good(struct api_request *r, const struct apply_outcome *o)
 	json_add_u64(json, "install_ms", o->install_ms);
 	json_add_u64(json, "image_bytes", o->image_bytes);
 	json_add(json, "confirm", o->confirm ? json_object_get(o->confirm) : NULL);
+	json_add_u64(json, "members_dropped", o->members_dropped);
 	add_diagnostics(json, o->diagnostics);
 	api_answer(r, 200, json);
 }

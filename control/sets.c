@@ -525,20 +525,28 @@ int sets_submit(struct sets *s, struct sets_request *request, sets_done_fn *done
 	return 0;
 }
 
-void sets_drop_unnamed(struct sets *s)
+uint64_t sets_drop_unnamed(struct sets *s)
 {
-	uint64_t named = generation_set_numbers(*s->running);
+	uint64_t named = generation_set_numbers(*s->running), members = 0;
 
 	if (!*s->running || (*s->running)->nameless)
-		return;
+		return 0;
 	for (unsigned int n = 0; n < DP_SETS; n++) {
 		bool used = s->table.count[n] || (s->op && s->op->number == n);
 
-		if (used && !(named >> n & 1))
-			s->purge |= 1ull << n;
+		if (!used || named >> n & 1)
+			continue;
+		if (!(s->purge >> n & 1))
+			members += s->table.count[n];
+		s->purge |= 1ull << n;
 	}
 	s->purge_at = 1;
 	wake(s);
+	if (members)
+		log_warning("sets: %" PRIu64
+			    " members go, of run-time sets that the policy no longer has",
+			    members);
+	return members;
 }
 
 uint64_t sets_taken(const struct sets *s)

@@ -73,8 +73,8 @@ const struct generation_set *sets_find(const struct sets *s, const char *name, i
 int sets_submit(struct sets *s, struct sets_request *request, sets_done_fn *done,
 		void *ctx) _must_check_;
 
-/* No packet reads a policy that is not the running one: what only others named goes. */
-void sets_drop_unnamed(struct sets *s);
+/* No packet reads a policy that is not the running one: what only others named goes, and how many members. */
+uint64_t sets_drop_unnamed(struct sets *s);
 
 /* Numbers that members are known by, or soon will be: none of them is for a new set. */
 uint64_t sets_taken(const struct sets *s);

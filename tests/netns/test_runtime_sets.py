@@ -220,8 +220,8 @@ def test_what_the_policy_gives_stays(lab):
 
 def test_members_belong_to_the_name_of_their_set(lab):
     """A policy that puts sets in another order, adds some and takes some away keeps the members of those that stay,
-    each under its own rule; a set that left comes back empty. Rules out numbers by place, and members that turn up in
-    a set that came later."""
+    each under its own rule; a set that left comes back empty, and the apply says what went with it. Rules out numbers by
+    place, members that turn up in a set that came later, and ones that go in silence."""
     site = Site(lab)
     site.set("add", "banned", "192.0.2.1")
     site.set("add", "trusted", "192.0.2.2")
@@ -242,7 +242,9 @@ filter:
       - {id: newer, from: $newer, do: drop}
       - {id: banned, from: $banned, do: drop}
 """
-    site.daemon.apply(other)
+    answer = site.daemon.cli("apply", lab.write("policy.yaml", other))
+    assert answer.exit == 0 and "warning: 2 members gone" in answer.stderr
+    assert "2 members go" in site.daemon.logged()
     assert not site.arrives("192.0.2.1") and site.hits("banned") >= 1
     assert site.arrives("192.0.2.2") and site.arrives("192.0.2.3")
     wait_for(lambda: site.daemon.get("/v1/sets")["table"]["members"] == 1, "members without a set to go")

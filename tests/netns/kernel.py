@@ -3,6 +3,7 @@
 so that a counter is read in microseconds and no tool's output is parsed."""
 import contextlib
 import ctypes
+import mmap
 import os
 import re
 import struct
@@ -10,6 +11,7 @@ import struct
 _libc = ctypes.CDLL(None, use_errno=True)
 _SYS_BPF = {"x86_64": 321, "aarch64": 280}[os.uname().machine]
 _MAP_LOOKUP, _MAP_UPDATE, _PROG_LOAD, _OBJ_PIN, _OBJ_GET, _MAP_FD_BY_ID, _OBJ_GET_INFO = 1, 2, 5, 6, 7, 14, 15
+_MAP_LOOKUP_BATCH = 24
 _CLONE_NEWNET = 0x40000000
 _XDP = 6
 ABI = os.path.join(os.path.dirname(__file__), "../../dataplane/abi.h")
@@ -156,8 +158,22 @@ def _lookup(fd, key, size):
 
 
 def read_array(fd):
+    """All values of an array, in one call: some have thousands."""
     _, size, entries = _map_info(fd)
-    return b"".join(_lookup(fd, i, size) for i in range(entries))
+    keys, values, at = (ctypes.create_string_buffer(n) for n in (4 * entries, size * entries, 4))
+    _bpf(_MAP_LOOKUP_BATCH, struct.pack("QQQQIIQQ", 0, _address(at), _address(keys), _address(values), entries, fd, 0, 0))
+    return values.raw
+
+
+def inner_maps(fd):
+    """The numbers of the maps in a map of maps, 0 for an empty slot."""
+    numbers = []
+    for i in range(_map_info(fd)[2]):
+        try:
+            numbers.append(struct.unpack("I", _lookup(fd, i, 4))[0])
+        except FileNotFoundError:
+            numbers.append(0)
+    return numbers
 
 
 def forget_build(pin_dir):
@@ -169,19 +185,48 @@ def forget_build(pin_dir):
     os.close(fd)
 
 
+def near_lines(pin_dir):
+    """Of either bank. They are megabytes: mapped, not looked up."""
+    fd = open_pin(pin_dir + "/maps/near")
+    _, size, entries = _map_info(fd)
+    with mmap.mmap(fd, size * entries, mmap.MAP_SHARED, mmap.PROT_READ) as mapped:
+        found = [mapped[i * size:(i + 1) * size] for i in range(entries)]
+    os.close(fd)
+    return found
+
+
 def tables(pin_dir):
-    """Every byte that a verdict depends on: those in force (the active word, its bank, each device's zone
-    in it), and those of the other bank, where the next policy is prepared."""
+    """Every byte that a verdict depends on: those in force (the active word, its bank, the near lines of it, each
+    device's zone in it), and those of the other bank, where the next policy is prepared."""
     found = {}
-    for name in "ctl", "banks", "devs":
+    for name, read in ("ctl", read_array), ("banks", inner_maps), ("devs", read_array):
         fd = open_pin(f"{pin_dir}/maps/{name}")
-        found[name] = read_array(fd)
+        found[name] = read(fd)
         os.close(fd)
+    near = near_lines(pin_dir)
     active = found["ctl"][0] & 1
     banks = []
-    for (number,) in struct.iter_unpack("I", found["banks"]):  # as user space sees them: numbers of maps
-        fd = _bpf(_MAP_FD_BY_ID, struct.pack("II", number, 0))
-        banks.append(read_array(fd))
-        os.close(fd)
+    for number in found["banks"]:
+        fd = _bpf(_MAP_FD_BY_ID, struct.pack("II", number, 0)) if number else None
+        banks.append(read_array(fd) if number else b"")
+        if number:
+            os.close(fd)
     zones = [{d[0]: d[1 + bank] for d in struct.iter_unpack("IBBxx", found["devs"]) if d[1 + bank]} for bank in (0, 1)]
-    return (active, banks[active], zones[active]), (banks[1 - active], zones[1 - active])
+    other = 1 - active
+    return (active, banks[active], near[active], zones[active]), (banks[other], near[other], zones[other])
+
+
+class Policy:
+    """The policy in force, as the kernel has it: what its header says of it, and its lines without what an
+    installation adds: the generation's number."""
+    # struct dp_bank_header
+    HEADER = struct.Struct("IIQ16sI")
+
+    def __init__(self, pin_dir):
+        _, bank, near, self.zones = tables(pin_dir)[0]
+        magic, self.abi, self.generation, digest, self.lines = self.HEADER.unpack_from(bank)
+        assert magic == 0x6B6E6162, f"no bank in force: {magic:#x}"
+        self.digest = digest.hex()
+        self.content = bank[:8] + bank[16:64 * self.lines]
+        most = 64 * min(self.lines, len(near) // 64)
+        assert near[:most] == bank[:most], "the near lines are of another policy"

@@ -11,7 +11,7 @@ import struct
 _libc = ctypes.CDLL(None, use_errno=True)
 _SYS_BPF = {"x86_64": 321, "aarch64": 280}[os.uname().machine]
 _MAP_LOOKUP, _MAP_UPDATE, _PROG_LOAD, _OBJ_PIN, _OBJ_GET, _MAP_FD_BY_ID, _OBJ_GET_INFO = 1, 2, 5, 6, 7, 14, 15
-_MAP_LOOKUP_BATCH = 24
+_MAP_LOOKUP_BATCH, _LINK_FD_BY_ID, _LINK_NEXT_ID, _PROG_NEXT_ID, _PROG_FD_BY_ID = 24, 30, 31, 11, 13
 _CLONE_NEWNET = 0x40000000
 _XDP = 6
 ABI = os.path.join(os.path.dirname(__file__), "../../dataplane/abi.h")
@@ -151,6 +151,43 @@ def _map_info(fd):
     return struct.unpack_from("IIII", info.raw, 8)[:3]
 
 
+def _info(fd, size=256):
+    info = ctypes.create_string_buffer(size)
+    _bpf(_OBJ_GET_INFO, struct.pack("IIQ", fd, len(info), _address(info)))
+    return info.raw
+
+
+def link_ids(pin_dir):
+    """The numbers of the pinned links."""
+    found = []
+    for name in os.listdir(pin_dir + "/links"):
+        fd = open_pin(f"{pin_dir}/links/{name}")
+        found.append(struct.unpack_from("II", _info(fd))[1])
+        os.close(fd)
+    return found
+
+
+def link_holds(number):
+    """(program, interface) of a link that is attached, else None. Nothing keeps it alive for longer than the look."""
+    try:
+        fd = _bpf(_LINK_FD_BY_ID, struct.pack("I", number))
+    except OSError:
+        return None
+    _, _, program, _, ifindex = struct.unpack_from("5I", _info(fd))
+    os.close(fd)
+    return (program, ifindex) if program and ifindex else None
+
+
+def flow_count(pin_dir):
+    """Slots of the table of established flows that are in use."""
+    fd = open_pin(pin_dir + "/maps/flows")
+    _, size, entries = _map_info(fd)
+    with mmap.mmap(fd, size * entries, mmap.MAP_SHARED, mmap.PROT_READ) as mapped:
+        tags = struct.unpack(f"{entries}I", b"".join(mapped[at:at + 4] for at in range(0, size * entries, size)))
+    os.close(fd)
+    return sum(tag > 1 for tag in tags)  # DP_FLOW_FREE, DP_FLOW_BUSY
+
+
 def _lookup(fd, key, size):
     key, value = ctypes.create_string_buffer(struct.pack("I", key), 4), ctypes.create_string_buffer(size)
     _bpf(_MAP_LOOKUP, struct.pack("IIQQQ", fd, 0, _address(key), _address(value), 0))
@@ -176,13 +213,68 @@ def inner_maps(fd):
     return numbers
 
 
-def forget_build(pin_dir):
-    """The pinned maps say that another build of the same ABI made them: what an upgrade finds."""
+def _change_meta(pin_dir, change):
     fd = open_pin(pin_dir + "/maps/meta")
-    abi, build = struct.unpack("8s16s", read_array(fd))
-    key, value = ctypes.create_string_buffer(4), ctypes.create_string_buffer(abi + bytes(b ^ 0xFF for b in build), 24)
+    key, value = ctypes.create_string_buffer(4), ctypes.create_string_buffer(change(read_array(fd)), 24)
     _bpf(_MAP_UPDATE, struct.pack("IIQQQ", fd, 0, _address(key), _address(value), 0))
     os.close(fd)
+
+
+def forget_build(pin_dir):
+    """The pinned maps say that another build of the same ABI made them: what an upgrade finds."""
+    _change_meta(pin_dir, lambda meta: meta[:8] + bytes(b ^ 0xFF for b in meta[8:]))
+
+
+def set_abi(pin_dir, by):
+    """The pinned maps say that they are of a version before or after: what a build of another layout finds."""
+    _change_meta(pin_dir, lambda meta: struct.pack("I", struct.unpack_from("I", meta)[0] + by) + meta[4:])
+
+
+def objects(pin_dir, pid):
+    """(programs, maps) by number: the programs that use the instance's maps, whoever holds them, and every map that
+    the daemon, its pins, those programs or an outer map hold. Others on the machine do not count."""
+    maps, programs = set(), set()
+    for name in os.listdir(pin_dir + "/maps"):
+        fd = open_pin(f"{pin_dir}/maps/{name}")
+        maps.add(struct.unpack_from("II", _info(fd))[1])
+        if name in ("banks", "set_table"):
+            maps |= set(inner_maps(fd)) - {0}
+        if name == "ctl":
+            ctl = struct.unpack_from("II", _info(fd))[1]
+        os.close(fd)
+    for name in os.listdir(f"/proc/{pid}/fdinfo"):
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/fdinfo/{name}", encoding="ascii") as f:
+            maps |= {int(line.split()[1]) for line in f if line.startswith("map_id:")}
+    for number in _program_numbers():
+        used = _maps_of(number)
+        if ctl in used:
+            programs.add(number)
+            maps |= used
+    return programs, maps
+
+
+def _program_numbers():
+    number, data = 0, ctypes.create_string_buffer(128)
+    while True:
+        struct.pack_into("III", data, 0, number, 0, 0)
+        if _libc.syscall(_SYS_BPF, _PROG_NEXT_ID, data, 128):
+            return
+        number = struct.unpack_from("II", data)[1]
+        yield number
+
+
+def _maps_of(program):
+    """Numbers of the maps it uses; none when it has gone."""
+    try:
+        fd = _bpf(_PROG_FD_BY_ID, struct.pack("I", program))
+    except OSError:
+        return set()
+    numbers, info = ctypes.create_string_buffer(4 * 64), ctypes.create_string_buffer(256)
+    struct.pack_into("IQ", info, 52, 64, 0)
+    struct.pack_into("Q", info, 56, _address(numbers))  # struct bpf_prog_info: nr_map_ids, map_ids
+    _bpf(_OBJ_GET_INFO, struct.pack("IIQ", fd, len(info), _address(info)))
+    os.close(fd)
+    return set(struct.unpack_from(f"{struct.unpack_from('I', info, 52)[0]}I", numbers))
 
 
 def near_lines(pin_dir):

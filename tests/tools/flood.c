@@ -2,8 +2,8 @@
 /*
  * Sends minimal frames with random IPv4 sources out of one device, as an attacker would: no address of its
  * own, no stack. UDP datagrams, TCP SYNs or ICMP echo requests, with right checksums so that they are
- * answered. Bounded in frames and time; prints what it sent.
- *   flood DEVICE DESTINATION-MAC DESTINATION-IP COUNT SECONDS [udp|syn|icmp [PORT]]
+ * answered. Bounded in frames and time, and ended by SIGTERM; prints what it sent.
+ *   flood DEVICE DESTINATION-MAC DESTINATION-IP COUNT SECONDS [udp|syn|icmp [PORT [FRAMES-A-SECOND]]]
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -14,6 +14,7 @@
 #include <netinet/ip_icmp.h>
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,9 +45,17 @@ struct flood {
 	uint64_t count;
 	time_t seconds;
 	uint16_t port;
+	uint64_t rate; /* frames a second, 0: as many as there can be */
 };
 
 static uint64_t random_state;
+static volatile sig_atomic_t over;
+
+static void on_term(int number)
+{
+	(void)number;
+	over = 1;
+}
 
 static uint32_t random32(void)
 {
@@ -136,19 +145,40 @@ static void spoof(struct flood_frame *f, uint16_t port)
 	}
 }
 
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+/* Until the time that frame `sent` is due. */
+static void keep_pace(uint64_t started, uint64_t sent, uint64_t rate)
+{
+	uint64_t due = rate ? started + sent * 1000000000 / rate : 0, now = now_ns();
+	struct timespec wait = {};
+
+	if (due <= now)
+		return;
+	wait.tv_sec = (time_t)((due - now) / 1000000000);
+	wait.tv_nsec = (long)((due - now) % 1000000000);
+	(void)nanosleep(&wait, NULL); /* interrupted: over */
+}
+
 static uint64_t send_all(int fd, struct flood_frame frames[BATCH], const struct flood *what)
 {
 	struct mmsghdr messages[BATCH] = {};
 	struct iovec parts[BATCH];
 	time_t end = time(NULL) + what->seconds;
-	uint64_t sent = 0, count = what->count;
+	uint64_t sent = 0, count = what->count, started = now_ns();
 
 	for (int i = 0; i < BATCH; i++) {
 		parts[i] = (struct iovec){ &frames[i], sizeof(frames[i]) };
 		messages[i].msg_hdr.msg_iov = &parts[i];
 		messages[i].msg_hdr.msg_iovlen = 1;
 	}
-	while (sent < count && time(NULL) < end) {
+	while (sent < count && time(NULL) < end && !over) {
 		unsigned int batch = count - sent < BATCH ? (unsigned int)(count - sent) : BATCH;
 		int done;
 
@@ -158,6 +188,7 @@ static uint64_t send_all(int fd, struct flood_frame frames[BATCH], const struct 
 		if (done < 0 && errno != ENOBUFS && errno != EAGAIN && errno != EINTR)
 			break;
 		sent += done > 0 ? (uint64_t)done : 0;
+		keep_pace(started, sent, what->rate);
 	}
 	return sent;
 }
@@ -190,7 +221,8 @@ int main(int argc, char **argv)
 	struct flood what = { .kind = "udp", .port = 9 };
 	int status = 2;
 
-	if (argc >= 6 && argc <= 8) {
+	(void)signal(SIGTERM, on_term);
+	if (argc >= 6 && argc <= 9) {
 		what.device = argv[1];
 		what.mac = argv[2];
 		what.ip = argv[3];
@@ -198,10 +230,11 @@ int main(int argc, char **argv)
 		what.seconds = atol(argv[5]);
 		what.kind = argc > 6 ? argv[6] : what.kind;
 		what.port = argc > 7 ? (uint16_t)atoi(argv[7]) : what.port;
+		what.rate = argc > 8 ? strtoull(argv[8], NULL, 10) : 0;
 		status = run(&what);
 	}
 	if (status == 2)
 		(void)fprintf(stderr, "usage: flood DEVICE DESTINATION-MAC DESTINATION-IP COUNT "
-				      "SECONDS [udp|syn|icmp [PORT]]\n");
+				      "SECONDS [udp|syn|icmp [PORT [FRAMES-A-SECOND]]]\n");
 	return status;
 }

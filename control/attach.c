@@ -27,12 +27,14 @@ struct attachment {
 };
 
 VEC_NAMED(attachments, struct attachment);
+VEC_NAMED(places, struct hook_at);
 
 struct attach {
 	struct loader *l; /* borrowed */
 	enum attach_mode tc;
 	struct attachments attachments;
 	struct attach_states states;
+	struct places taken; /* where this reconcile found nothing any more */
 	struct attach_devs devs;
 };
 
@@ -59,6 +61,7 @@ void attach_free(struct attach **at)
 		free(a->attachments.at[i].why);
 	}
 	vec_done(&a->attachments);
+	vec_done(&a->taken);
 	states_done(&a->states);
 	free(a);
 	*at = NULL;
@@ -169,6 +172,29 @@ static void detach_mode(struct attach *a, const struct hook_at *at)
 	}
 }
 
+bool attach_is_whole(const struct attach *a)
+{
+	for (size_t i = 0; i < a->attachments.count; i++) {
+		if (hook_health(a->l, &a->attachments.at[i].hook) == HOOK_DEAD)
+			return false;
+	}
+	return true;
+}
+
+int attach_repin(const struct attach *a)
+{
+	int count = 0;
+
+	for (size_t i = 0; i < a->attachments.count; i++) {
+		int r = hook_repin(a->l, &a->attachments.at[i].hook);
+
+		if (r < 0)
+			return r;
+		count += r;
+	}
+	return count;
+}
+
 /* Forgets what is dead and brings the rest to this build's programs. */
 static void refresh(struct attach *a)
 {
@@ -180,6 +206,7 @@ static void refresh(struct attach *a)
 		one->stale = health == HOOK_STALE && hook_update(a->l, &one->hook);
 		if (health != HOOK_DEAD)
 			continue;
+		a->taken.at[a->taken.count++] = one->hook.at; /* room was reserved */
 		hook_forget(a->l, &one->hook);
 		drop(a, i);
 	}
@@ -284,6 +311,15 @@ static struct attachment *try_all(struct attach *a, const struct tries *tries, s
 	return NULL;
 }
 
+static bool was_taken(const struct attach *a, const struct hook_at *at)
+{
+	for (size_t i = 0; i < a->taken.count; i++) {
+		if (a->taken.at[i].ifindex == at->ifindex && a->taken.at[i].dir == at->dir)
+			return true;
+	}
+	return false;
+}
+
 /* One want in one direction: what is there and was decided for this hook stays, else it is decided anew. */
 static void place(struct attach *a, const struct attach_want *want, struct attach_state *state)
 {
@@ -309,6 +345,7 @@ static void place(struct attach *a, const struct attach_want *want, struct attac
 		one->decided_for = want->hook;
 	}
 	one->used = true;
+	state->again = !have && was_taken(a, &at);
 	state->mode = one->hook.at.mode;
 	if (one->why)
 		state->why = strdup(one->why);
@@ -364,6 +401,10 @@ int attach_reconcile(struct attach *a, const struct attach_wants *wants)
 	r = vec_reserve(&a->states, most);
 	if (!r)
 		r = vec_reserve(&a->attachments, most);
+	if (!r) {
+		a->taken.count = 0;
+		r = vec_reserve(&a->taken, a->attachments.count);
+	}
 	if (r)
 		return r;
 	refresh(a);

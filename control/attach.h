@@ -37,6 +37,7 @@ struct attach_state {
 	enum dp_dir dir;
 	enum attach_mode mode;
 	bool failed;
+	bool again; /* it was there, somebody took it away, and it is there again since this reconcile */
 	char *why; /* for failed, or why auto fell back; NULL when there is nothing to say */
 };
 
@@ -65,6 +66,12 @@ int attach_set_zones(struct attach *a, unsigned int bank,
  * fails only when nothing could be tried.
  */
 int attach_reconcile(struct attach *a, const struct attach_wants *wants) _must_check_;
+
+/* Nothing that is attached, as far as is known, has gone; what has is found by the next reconcile. */
+bool attach_is_whole(const struct attach *a);
+
+/* Pins again the links that have lost their pin. Gives how many there were, or -errno. */
+int attach_repin(const struct attach *a) _must_check_;
 
 /* Borrowed; valid until the next reconcile. */
 const struct attach_states *attach_states(const struct attach *a);

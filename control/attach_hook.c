@@ -410,6 +410,18 @@ int hook_update(const struct loader *l, struct hook *h)
 	return bpf_link_update(h->fd, prog_of(l, &h->at), NULL);
 }
 
+int hook_repin(const struct loader *l, const struct hook *h)
+{
+	char pin[PIN_BYTES];
+	int r;
+
+	pin_name(&h->at, pin);
+	if (pins_has(l->pin_dir, PINS_LINKS, pin))
+		return 0;
+	r = pins_replace(l->pin_dir, PINS_LINKS, pin, h->fd);
+	return r ? r : 1;
+}
+
 void hook_detach(const struct loader *l, struct hook *h)
 {
 	struct bpf_tc_hook hook = tc_hook(&h->at);

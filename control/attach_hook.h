@@ -34,6 +34,9 @@ int hook_attach(const struct loader *l, const struct hook_at *at, struct hook *r
 
 enum hook_health hook_health(const struct loader *l, const struct hook *h);
 
+/* 1 when it had lost its pin and has it again, 0 when it was there. */
+int hook_repin(const struct loader *l, const struct hook *h) _must_check_;
+
 /* Swaps the program without a gap. */
 int hook_update(const struct loader *l, struct hook *h) _must_check_;
 

@@ -22,6 +22,7 @@
 #include "options.h"
 #include "routes.h"
 #include "state.h"
+#include "watch.h"
 
 /* ---- devices ------------------------------------------------------------------------------------------- */
 
@@ -64,6 +65,52 @@ static void say_once(char **said, char *text, const char *after)
 	*said = text;
 }
 
+static bool is_present(const struct netif_devs *devs, uint32_t ifindex)
+{
+	for (size_t i = 0; i < devs->count; i++) {
+		if (devs->at[i].ifindex == ifindex)
+			return true;
+	}
+	return false;
+}
+
+/* Of a thousand that go at once the first is named. */
+static void say_lost(const struct attach_states *before, const struct netif_devs *now)
+{
+	const struct netif_dev *first = NULL, *last = NULL;
+	size_t count = 0;
+
+	for (size_t i = 0; i < before->count; i++) {
+		const struct netif_dev *dev = &before->at[i].dev;
+
+		if ((last && last->ifindex == dev->ifindex) || is_present(now, dev->ifindex))
+			continue; /* both directions of a device stand together */
+		first = first ? first : dev;
+		last = dev;
+		count++;
+	}
+	if (count == 1)
+		log_warning("attach: %s, interface %u, is lost: it is no longer in this network "
+			    "namespace; attached again when it is back",
+			    first->name, first->ifindex);
+	else if (count)
+		log_warning(
+			"attach: %s and %zu others are lost: they are no longer in this network "
+			"namespace; attached again when they are back",
+			first->name, count - 1);
+}
+
+static void say_again(const struct attach_states *states)
+{
+	for (size_t i = 0; i < states->count; i++) {
+		if (states->at[i].again)
+			log_warning("attach: %s of %s was taken away by somebody else; attached "
+				    "again",
+				    states->at[i].dir == DP_INGRESS ? "ingress" : "egress",
+				    states->at[i].dev.name);
+	}
+}
+
 /* Of both policies while one waits to be confirmed: ret_both is what is to be attached. */
 static int set_zones(struct daemon *d, struct attach_wants *ret_now, struct attach_wants *ret_both,
 		     char **ret_doubts)
@@ -74,6 +121,8 @@ static int set_zones(struct daemon *d, struct attach_wants *ret_now, struct atta
 	unsigned int bank = loader_active(d->loader) & DP_ACTIVE_BANK;
 	int r = netif_list(d->netif, &devs);
 
+	if (!r)
+		say_lost(attach_states(d->attach), &devs);
 	if (!r)
 		r = wants_compute(d->running, &d->overrides, &devs, ret_now, ret_doubts);
 	if (!r)
@@ -107,6 +156,7 @@ int daemon_refresh_devices(struct daemon *d, char **ret_why)
 	if (r < 0)
 		r = fail(ret_why, r, "devices cannot be looked at: %s", strerrordesc_np(-r));
 	if (!r) {
+		say_again(attach_states(d->attach));
 		say_once(&d->doubts, TAKE_PTR(doubts), "; name it in one of them");
 		say_once(&d->failures, daemon_attach_failures(d, &now),
 			 "; it is NOT filtered, 'penstock status' shows it");
@@ -300,6 +350,9 @@ static int start_kernel_side(struct daemon *d, char **ret_why)
 	r = flows_watch_new(&d->flows, d->event, d->loader);
 	if (r < 0)
 		return fail(ret_why, r, "flows cannot be watched: %s", strerrordesc_np(-r));
+	r = watch_new(&d->watch, d);
+	if (r < 0)
+		return fail(ret_why, r, "pins cannot be watched: %s", strerrordesc_np(-r));
 	return 0;
 }
 
@@ -406,6 +459,7 @@ static void done(struct daemon *d)
 	sets_given_free(&d->given);
 	feeds_free(&d->feeds);
 	flows_watch_free(&d->flows);
+	watch_free(&d->watch);
 	netif_free(&d->netif);
 	attach_free(&d->attach);
 	unpin_unused(d);

@@ -24,6 +24,7 @@ struct feeds;
 struct options;
 struct reload;
 struct set_call;
+struct watch;
 struct sd_event;
 struct state;
 
@@ -34,6 +35,7 @@ struct daemon {
 	struct loader *loader;
 	struct attach *attach;
 	struct netif *netif;
+	struct watch *watch;
 	struct flows_watch *flows;
 	struct sets *sets;
 	struct sets_given *given;

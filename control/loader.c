@@ -598,6 +598,45 @@ int loader_put_members(struct loader *l, int fd, char **ret_why)
 	return r;
 }
 
+/* Adds 1 to *count when the pin was missing. */
+static int repin(const struct loader *l, const char *sub, const char *name, int fd, int *count)
+{
+	_cleanup_free_ char *why = NULL;
+	int r;
+
+	if (fd < 0 || pins_has(l->pin_dir, sub, name))
+		return 0;
+	r = pins_prepare(l->pin_dir, &why); /* the directory may be missing, too */
+	if (!r)
+		r = pins_replace(l->pin_dir, sub, name, fd);
+	*count += !r;
+	return r;
+}
+
+static int repin_table(const struct loader *l, const char *sub, const struct named_fd *table,
+		       size_t rows, int *count)
+{
+	int r = 0;
+
+	for (size_t i = 0; !r && i < rows; i++)
+		r = repin(l, sub, table[i].name, *(const int *)((const char *)l + table[i].offset),
+			  count);
+	return r;
+}
+
+int loader_repin(const struct loader *l)
+{
+	int count = 0, r = repin_table(l, PINS_PROGS, progs, COUNT_OF(progs), &count);
+
+	for (unsigned int i = 0; !r && i < DP_BANKS; i++)
+		r = repin(l, PINS_MAPS, bank_pins[i], l->bank[i], &count);
+	if (!r)
+		r = repin(l, PINS_MAPS, MEMBERS, l->set_members, &count);
+	if (!r)
+		r = repin_table(l, PINS_MAPS, maps, COUNT_OF(maps), &count);
+	return r < 0 ? r : count;
+}
+
 /* ---- questions ----------------------------------------------------------------------------------- */
 
 uint64_t loader_active(const struct loader *l)

@@ -154,6 +154,13 @@ int pins_open(const char *dir, const char *sub, const char *name)
 	return r < 0 ? -errno : r;
 }
 
+bool pins_has(const char *dir, const char *sub, const char *name)
+{
+	char path[PATH_MAX];
+
+	return !path_of(path, dir, sub, name, "") && !access(path, F_OK);
+}
+
 int pins_replace(const char *dir, const char *sub, const char *name, int fd)
 {
 	char path[PATH_MAX], made[PATH_MAX];

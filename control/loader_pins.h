@@ -24,6 +24,8 @@ int pins_prepare(const char *dir, char **ret_why) _must_check_;
 /* A descriptor; -ENOENT when there is no such pin. */
 int pins_open(const char *dir, const char *sub, const char *name) _must_check_;
 
+bool pins_has(const char *dir, const char *sub, const char *name);
+
 /* Pins, in the place of another pin of that name when there is one, in one step. */
 int pins_replace(const char *dir, const char *sub, const char *name, int fd) _must_check_;
 

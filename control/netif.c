@@ -94,9 +94,14 @@ static int on_message(struct nl_msg *msg, void *ctx)
 	const struct nlmsghdr *header = nlmsg_hdr(msg);
 	struct netif *n = ctx;
 
-	if (header->nlmsg_type == RTM_NEWLINK || header->nlmsg_type == RTM_DELLINK)
+	switch (header->nlmsg_type) {
+	case RTM_NEWLINK:
+	case RTM_DELLINK:
+	case RTM_DELQDISC: /* with clsact goes our filter */
+	case RTM_DELTFILTER:
 		(void)sd_event_source_set_enabled(
 			n->turn, SD_EVENT_ONESHOT); /* a live source: cannot fail */
+	}
 	return NL_OK;
 }
 
@@ -153,7 +158,7 @@ static int open_events(struct netif *n)
 	if (r >= 0)
 		r = nl_socket_set_nonblocking(n->events);
 	if (r >= 0)
-		r = nl_socket_add_membership(n->events, RTNLGRP_LINK);
+		r = nl_socket_add_memberships(n->events, RTNLGRP_LINK, RTNLGRP_TC, 0);
 	if (r < 0)
 		return netif_errno(r);
 	/* Beyond the system's limit only with the privilege; what is granted is enough to go on with. */

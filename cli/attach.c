@@ -12,6 +12,8 @@
 #include "term.h"
 #include "verbs.h"
 
+#define ATTACH_TIMEOUT_MS (30 * 1000)
+
 enum status attach_show(const struct invocation *call, struct json_object *answer)
 {
 	static const struct table_column columns[] = {
@@ -49,7 +51,9 @@ static bool is_attached(struct json_object *answer, const char *dev)
 enum status attach_ask(const struct invocation *call, const char *path, const char *zone)
 {
 	_cleanup_json_ struct json_object *body = json_object_new_object(), *answer = NULL;
-	struct request rq = { .path = path, .body = body, .changes = true };
+	struct request rq = {
+		.path = path, .body = body, .changes = true, .timeout_ms = ATTACH_TIMEOUT_MS
+	};
 	enum status status;
 
 	if (!body) {

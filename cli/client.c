@@ -16,11 +16,11 @@
 #include "output.h"
 #include "term.h"
 
-#define RUN_DIR            "/run/penstock"
-#define SOCKET_PATH_MAX    sizeof(((struct sockaddr_un *)NULL)->sun_path)
-#define DEFAULT_TIMEOUT_MS 30000
-#define FDS_PER_MESSAGE    250 /* the kernel takes 253 */
-#define ANSWER_MAX_BYTES   (1024u * 1024 * 1024)
+#define RUN_DIR          "/run/penstock"
+#define SOCKET_PATH_MAX  sizeof(((struct sockaddr_un *)NULL)->sun_path)
+#define PATIENCE_MS      4500 /* a daemon that works answers in milliseconds */
+#define FDS_PER_MESSAGE  250  /* the kernel takes 253 */
+#define ANSWER_MAX_BYTES (1024u * 1024 * 1024)
 
 struct exchange {
 	const struct request *request;
@@ -133,6 +133,11 @@ static size_t take_answer(char *bytes, size_t size, size_t count, void *ctx)
 	return len;
 }
 
+static long timeout_of(const struct request *rq)
+{
+	return rq->timeout_ms ?: PATIENCE_MS;
+}
+
 static CURLcode prepare(CURL *curl, struct exchange *x, struct curl_slist *headers,
 			char error[static CURL_ERROR_SIZE])
 {
@@ -151,7 +156,7 @@ static CURLcode prepare(CURL *curl, struct exchange *x, struct curl_slist *heade
 	r |= curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http");
 	r |= curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
 	r |= curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, error);
-	r |= curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, rq->timeout_ms ?: DEFAULT_TIMEOUT_MS);
+	r |= curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, timeout_of(rq));
 	r |= curl_easy_setopt(curl, CURLOPT_SOCKOPTFUNCTION, note_socket);
 	r |= curl_easy_setopt(curl, CURLOPT_SOCKOPTDATA, x);
 	r |= curl_easy_setopt(curl, CURLOPT_PREREQFUNCTION, send_ahead);
@@ -177,9 +182,13 @@ static struct curl_slist *make_headers(void)
 	return grown;
 }
 
-static enum status no_answer(const struct exchange *x, const char *error)
+static enum status no_answer(const struct exchange *x, bool late, const char *error)
 {
-	if (x->error && !x->request->quiet)
+	if (late && !x->request->quiet)
+		term_error(
+			"the daemon did not answer within %.1f s; is penstockd stopped or stuck?",
+			(double)timeout_of(x->request) / 1000);
+	else if (x->error && !x->request->quiet)
 		term_error("cannot hand the files to the daemon: %s", strerror(-x->error));
 	else if (!x->request->quiet)
 		term_error("the daemon did not answer: %s", error);
@@ -212,7 +221,7 @@ static enum status perform(struct exchange *x, long *ret_http)
 		term_error("out of memory");
 		return STATUS_FAILED;
 	}
-	return no_answer(x, *error ? error : curl_easy_strerror(r));
+	return no_answer(x, r == CURLE_OPERATION_TIMEDOUT, *error ? error : curl_easy_strerror(r));
 }
 
 /* ---- which socket ------------------------------------------------------------------------------ */
@@ -272,13 +281,27 @@ static enum status converse(const struct invocation *call, struct exchange *x, l
 	return no_connection(x);
 }
 
+/* Before one waits for work that may take minutes: is there anybody who would do it? */
+static enum status awake(const struct invocation *call, const struct request *request)
+{
+	const struct request ask = { .path = "/v1/version",
+				     .changes = request->changes,
+				     .quiet = request->quiet };
+	_cleanup_(exchange_done) struct exchange x = { .request = &ask, .fd = -1 };
+	long http;
+
+	return request->timeout_ms > PATIENCE_MS ? converse(call, &x, &http) : STATUS_DONE;
+}
+
 enum status client_send(const struct invocation *call, const struct request *request,
 			struct answer *ret)
 {
 	_cleanup_(exchange_done) struct exchange x = { .request = request, .fd = -1 };
 	enum json_tokener_error parse_error = json_tokener_success;
-	enum status status = converse(call, &x, &ret->http);
+	enum status status = awake(call, request);
 
+	if (status == STATUS_DONE)
+		status = converse(call, &x, &ret->http);
 	if (status != STATUS_DONE)
 		return status;
 	ret->json = x.text ? json_tokener_parse_verbose(x.text, &parse_error) : NULL;

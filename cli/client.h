@@ -20,7 +20,7 @@ struct request {
 	size_t fd_count;
 	bool changes;    /* needs penstock.sock */
 	bool quiet;      /* say nothing when it fails */
-	long timeout_ms; /* 0: the default */
+	long timeout_ms; /* 0: a few seconds; more: for work that takes long */
 };
 
 /* Of a change that compiles a policy. */
@@ -35,7 +35,8 @@ void answer_done(struct answer *answer);
 #define _cleanup_answer_ _cleanup_(answer_done)
 
 /*
- * Sends and waits. STATUS_DONE: there is an answer, which may be a refusal. Otherwise why there is none,
+ * Sends and waits; a daemon that is stopped or stuck is found out in a few seconds, whatever the request takes.
+ * STATUS_DONE: there is an answer, which may be a refusal. Otherwise why there is none,
  * said on stderr.
  */
 enum status client_send(const struct invocation *call, const struct request *request,

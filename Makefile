@@ -123,6 +123,7 @@ help:
 	@echo "make demo          show it at work in a sandbox of network namespaces (root)"
 	@echo "make test          unit, golden, kernel and namespace tests, short fuzzing (root)"
 	@echo "make test-long     the same with the full figures"
+	@echo "make promises      docs/promises.md: what the tests measured of changes, deaths, devices and disks (root)"
 	@echo "make test-kernels  the programs and their tests on Debian's other kernels, emulated (minutes)"
 	@echo "make bench         cost per packet and per apply, beside other tools (root)"
 	@echo "make lint          byte order, clang-tidy, cppcheck, include table, sizes"

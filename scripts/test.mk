@@ -37,6 +37,16 @@ test-long: deps
 	$(Q)PENSTOCK_LONG=1 PENSTOCK_FRAMES=1000000 tests/run $(SUITES) \
 		$(subst fuzz-,FUZZ_SECONDS=600 fuzz-,$(subst $(FUZZ_SECONDS) s,600 s,$(FUZZ_SUITE)))
 
+# docs/promises.md, from what the tests themselves measured. PENSTOCK_LONG=1 for the full figures.
+.PHONY: promises
+PROMISES := $(B)/promises.jsonl
+PROMISE_TESTS := $(wildcard tests/netns/test_promise_*.py) tests/netns/test_apply.py tests/netns/test_attach.py tests/netns/test_evasion.py
+promises: deps
+	$(Q)$(MAKE) --no-print-directory -j2 test-build
+	$(Q)rm -f $(PROMISES)
+	$(Q)PENSTOCK_BUILD=$(B) PENSTOCK_PROMISES=$(abspath $(PROMISES)) $(PYTEST) $(PROMISE_TESTS)
+	$(Q)scripts/promises $(PROMISES) docs/promises.md
+
 $(B)/tests/tools/%: $(B)/tests/tools/%.o
 	$(call say,LD,$@)
 	$(Q)$(CC) $(SANFLAGS) $(LDFLAGS) $^ -o $@

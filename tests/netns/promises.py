@@ -7,9 +7,10 @@ import os
 from lab import LONG
 
 
-def promise(rows, text, stimulus, expected, measured):
-    """rows: where it comes from, "P4 F1". The figure is printed in any case."""
-    test = os.environ["PYTEST_CURRENT_TEST"].rsplit(" ", 1)[0]
+def promise(rows, text, stimulus, expected, measured, test=None):
+    """rows: its places in the lists of promises (P), faults (F) and aims (D); the page is sorted by them. The figure is printed in any case. test: what to run again when it is more
+    than the test that says so."""
+    test = test or os.environ["PYTEST_CURRENT_TEST"].rsplit(" ", 1)[0]
     print(f"{rows}: {text}: {measured}")
     path = os.environ.get("PENSTOCK_PROMISES")
     if path:

@@ -12,6 +12,7 @@ import pytest
 import frames
 import kernel
 from lab import BPFFS, DATA, LONG, ROOT, datagrams, wait_for
+from promises import promise
 
 APPLIES = 100
 SECONDS = 60 if LONG else 20
@@ -144,7 +145,7 @@ def busy_site(lab, request):
         text = POLICY % {"hook": request.param, "list": f"{name}.txt", "more": more}
         policies.append(lab.write(f"{name}.yaml", text))
     daemon.ok("apply", policies[0])
-    return lab, daemon, policies, (client, attacker, server)
+    return lab, daemon, policies, (client, attacker, server), request.param, len(lines)
 
 
 def hears_nothing_denied(sinks):
@@ -167,7 +168,7 @@ def test_changes_under_traffic_cost_no_request_and_let_nothing_in(busy_site):
     attacker sends without a pause: no request fails, no denied frame arrives, no frame is without its
     reason. Rules out an apply that detaches and attaches, one that empties a set before it fills it, a
     default that shows between two tables, and enforcement that ends with the daemon."""
-    lab, daemon, policies, (client, attacker, server) = busy_site
+    lab, daemon, policies, (client, attacker, server), hook, members = busy_site
     sinks = {port: lab.udp_sink(server, port) for port in (DENIED_PORT, ALLOWED_PORT)}
     allowed_passes(lab, attacker, sinks, daemon, b"before")
     requests, sender = Requests(lab, client), Attacker(lab, attacker)
@@ -187,8 +188,11 @@ def test_changes_under_traffic_cost_no_request_and_let_nothing_in(busy_site):
     row = daemon.add_up("wan-in")
     drops = daemon.drops("wan-in")
     assert {k: v[0] for k, v in drops.items()} == sender.by_rule(), drops
-    print(f"{APPLIES} applies in {time.monotonic() - started:.0f} s; {made} requests, {failed} failed; {sender.sent} "
-          f"denied frames sent, 0 arrived; {row['received_packets']} frames accounted; no daemon for {dead_for:.1f} s")
+    promise("P35 P1", f"changes cost no request and let nothing in, at {hook.upper()}",
+            f"{APPLIES} applies of a policy with a list of {members:,} in {SECONDS} s and a SIGKILL in their midst, curl in a "
+            "loop, an attacker without a pause", "requests failed 0; denied frames arrived 0; every frame accounted",
+            f"{made:,} requests, {failed} failed; {sender.sent:,} denied frames sent, 0 arrived; "
+            f"{row['received_packets']:,} frames accounted; no daemon for {dead_for:.1f} s")
 
 
 def self_made_accident(daemon, requests):
@@ -293,7 +297,8 @@ def test_check_and_apply_accept_the_same(lab):
         assert checked.json["diagnostics"] == applied.json["diagnostics"], path
         verdicts[checked.exit] += 1
     assert min(verdicts.values()) > 5, verdicts
-    print(f"{verdicts[0]} accepted and {verdicts[1]} refused by both")
+    promise("P3", "check equals apply", f"every policy of the tests and examples, {len(paths)} files",
+            "one exit code and the same diagnostics from both", f"{verdicts[0]} accepted and {verdicts[1]} refused by both")
 
 
 def chains_named(name, count):

@@ -9,6 +9,7 @@ import lab as lab_module
 from evasion import cuts, extensions, flows, fragments, headers, links
 from evasion.row import BL, CUT, DD
 from evasion.stand import Stand, unseen
+from promises import promise
 
 ROWS = headers.ROWS + extensions.ROWS + links.ROWS
 CHAINS = {"dd": DD, "bl": BL}
@@ -136,7 +137,7 @@ def test_the_manual_page_has_every_reason():
 def test_the_books_agree(stands, hook):
     """After all of the above, what users see of each chain adds up, and says the same of every reason as the
     counters that the rows were read from."""
-    stand = stands[hook]
+    stand, sums = stands[hook], {}
     for policy in CHAINS:
         chain = f"{policy}-in"
         stand.daemon.add_up(chain)
@@ -146,3 +147,9 @@ def test_the_books_agree(stands, hook):
             shown[reason] = before[0] + packets, before[1] + size
         counted, _ = stand.doors[policy].counts()
         assert shown == {reason: count for (verdict, reason), count in counted.items() if verdict == "drop"}
+        sums[policy] = stand.daemon.chain(chain), len(shown)
+    promise("P10", f"every drop has a reason and adds up, at {hook.upper()}", "every frame of the catalogue of evasions, "
+            "under a policy that drops by default and one that passes", "received = passed + sum of the reasons, in "
+            "packets and bytes; unknown 0",
+            "; ".join(f"{row['received_packets']:,} = {row['passed_packets']:,} + {row['dropped_packets']:,} by {n} reasons"
+                      for row, n in sums.values()) + "; unknown 0", test="tests/netns/test_evasion.py")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A change of the policy is all or nothing: seen from the wire, from a daemon that dies in its midst, and from a
 file that is no policy."""
+import contextlib
 import glob
 import json
 import os
@@ -18,6 +19,7 @@ from promises import promise
 
 SWAPS = {"tc": 200, "xdp": 200 if LONG else 40}
 KILLS = 100 if LONG else 20
+KILLED_COMPILERS = 60 if LONG else 15
 PREFIXES = 500
 PORT = 7000
 MARK = "192.0.2.1"
@@ -195,6 +197,37 @@ def test_a_killed_apply_is_done_or_not(lab):
             "parse; the next start names it",
             f"old {found['old']}, new {found['new']}, mixed 0; {parsed} saved files parsed; "
             f"{KILLS} of {KILLS} starts named it")
+
+
+def test_a_killed_compiler_changes_nothing(lab):
+    """SIGKILL of the process that compiles, as the kernel does it that runs out of memory, at random points of an
+    apply: the apply fails with a sentence or was done already, the policy in force is whole, the daemon lives and the
+    next apply works. Rules out a daemon that compiles in its own process, and one that waits for ever."""
+    host, peer = lab.quiet_pair()
+    paths = two_policies(lab, "tc")
+    daemon = lab.daemon(host)
+    took, wire, rng = apply_time(daemon, paths), Verdicts(lab, host, peer), random.Random(SEED)
+    failed, now, last = 0, "b", ""
+    for _ in range(KILLED_COMPILERS):
+        to = "ab"["ba".index(now)]
+        client = lab.spawn(host, f"{BUILD}/penstock", "--instance", daemon.instance, "--run-dir", daemon.run_dir, "apply",
+                           paths["ab".index(to)], stderr=subprocess.PIPE, text=True)
+        while not (compilers := children(daemon.process.pid)) and client.poll() is None:
+            pass
+        time.sleep(rng.uniform(0, took / 4))
+        for pid in compilers:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+        said = client.communicate(timeout=20)[1].strip()
+        assert client.returncode == (1 if said else 0), said
+        failed += client.returncode
+        now, last = (now, said) if said else (to, last)
+        assert wire.passing() == now
+    daemon.ok("apply", paths["ba".index(now)])
+    assert failed > 0 and daemon.process.poll() is None
+    promise("F4", "an apply whose compiler is killed fails whole", f"SIGKILL of the compiler during {KILLED_COMPILERS} "
+            "applies, at random points", "the old policy stays, or the new one is whole; the daemon lives",
+            f"{failed} failed, {KILLED_COMPILERS - failed} were done already, 0 mixed: '{last}'")
 
 
 def is_bad(path):

@@ -72,6 +72,36 @@ def test_a_device_made_again_is_attached_at_once(lab):
 
 
 @pytest.mark.parametrize("hook", ["tc", "xdp"])
+def test_a_number_that_another_device_has_now(lab, hook):
+    """While the daemon is dead its device goes, and another of no zone gets its number: the next start enforces nothing
+    on that one, leaves nothing of ours there, and attaches the device when it is back under another number. Rules out
+    an attachment, or a zone, that goes by the number."""
+    host, peer = lab.quiet_pair()
+    daemon = lab.daemon(host)
+    daemon.apply(policy(hook=hook))
+    number = daemon.attached("wan0")["ifindex"]
+    daemon.stop(signal.SIGKILL)
+    lab.ip(host, "link del wan0")
+    lab.run(peer, "sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1")
+    mac = ":".join(f"{b:02x}" for b in frames.HOST_MAC)
+    lab.ip(host, f"link add other0 index {number} address {mac} type veth peer name to-other0 netns {peer}")
+    for where, dev in (host, "other0"), (peer, "to-other0"):
+        lab.ip(where, f"link set {dev} up")
+    lab.ip(host, f"addr add {HOST4}/24 dev other0")
+    daemon.start()
+    probe = Probe(lab, host, peer, "other0")
+    probe.open()
+    assert not kernel.link_ids(daemon.pin_dir) and not daemon.get("/v1/status")["attached"]
+    lab.quiet_veth(host, peer, "wan0")
+    wait_for(lambda: daemon.attached("wan0"), "the device to be attached")
+    assert daemon.attached("wan0")["ifindex"] != number
+    probe.open()
+    promise("F20", f"a number that another device has now misleads nobody, at {hook.upper()}",
+            "daemon killed, device deleted, another made with its number, start", "never enforces on the wrong one",
+            f"0 links, 0 attachments on number {number}; both senders pass there; the device attached under its new number")
+
+
+@pytest.mark.parametrize("hook", ["tc", "xdp"])
 def test_a_device_that_moves_away_is_reported_lost(lab, hook):
     """The device goes to another network namespace: status says that it is awaited, the log that it is lost, and no
     program of ours stays with it where nobody looks after it. When it comes back it is attached. Rules out an attachment
@@ -164,7 +194,7 @@ TAKEN = {
 }
 
 
-@pytest.mark.parametrize("what", TAKEN)
+@pytest.mark.parametrize("what", TAKEN, ids=lambda what: what.replace(" ", "-").replace("'", ""))
 def test_what_others_take_away_is_put_back(lab, what):
     """Somebody flushes the qdisc, deletes our filter, detaches our link, or removes the pins: noticed in time, said in
     the log, and put back, so that a daemon that is killed then is followed by one that finds everything. Rules out a

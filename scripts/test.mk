@@ -2,7 +2,7 @@
 # make test and what it runs. Each suite is NAME='COMMAND' for tests/run, which counts the cases.
 UNIT_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
 BPFTEST_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/bpf/test_*.c))
-TOOLS := $(patsubst %.c,$(B)/%,$(wildcard tests/tools/*.c)) $(B)/bench/gen/feed-gen
+TOOLS := $(patsubst %.c,$(B)/%,$(wildcard tests/tools/*.c)) $(B)/tests/tools/clock.so $(B)/bench/gen/feed-gen
 FUZZERS := $(B)/fuzz/fuzz_policy $(B)/fuzz/fuzz_setfile
 TEST_BIN := $(B)/tests/kernels/programs $(UNIT_BIN) $(BPFTEST_BIN) $(CLITEST) $(PROCESSTEST_BIN) $(KERNELTEST_BIN) $(POLICY_TOOL)
 PYTEST := $(PYTHON) -B -m pytest -q -p no:cacheprovider
@@ -46,6 +46,11 @@ promises: deps
 	$(Q)rm -f $(PROMISES)
 	$(Q)PENSTOCK_BUILD=$(B) PENSTOCK_PROMISES=$(abspath $(PROMISES)) $(PYTEST) $(PROMISE_TESTS)
 	$(Q)scripts/promises $(PROMISES) docs/promises.md
+
+$(B)/tests/tools/clock.so: tests/tools/preload/clock.c
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu17 $(WARN) -O2 -shared -fPIC $< -o $@
 
 $(B)/tests/tools/%: $(B)/tests/tools/%.o
 	$(call say,LD,$@)

@@ -74,6 +74,7 @@ class Daemon:
         self.pin_dir = f"{BPFFS}/{name}"
         self.options = options
         self.log = f"{lab.dir}/{name}.log"
+        self.environment = None  # of the daemon, when it is not that of the tests
         self.process = None
         self.api = None
 
@@ -81,7 +82,8 @@ class Daemon:
         with open(self.log, "ab") as log:
             self.process = self.lab.spawn(
                 self.ns, f"{BUILD}/penstockd", "--foreground", "--instance", self.instance, "--run-dir",
-                self.run_dir, "--state-dir", self.state_dir, *self.options, *more, stderr=log)
+                self.run_dir, "--state-dir", self.state_dir, *self.options, *more, stderr=log,
+                env=self.environment)
 
     def start(self, *more):
         self.spawn(*more)

@@ -17,6 +17,12 @@
 /* Modes to try for one want, in order. */
 #define TRIES_MAX 2
 
+/*
+ * A TCX link waits for a grace period of the kernel, 10 ms and more, with everybody else's network configuration
+ * behind it; a filter of clsact does not. More than so many at once become filters.
+ */
+#define TCX_AT_ONCE 32
+
 struct attachment {
 	struct hook hook;
 	bool decided; /* for the hook below; false: found at the start */
@@ -32,6 +38,7 @@ VEC_NAMED(places, struct hook_at);
 struct attach {
 	struct loader *l; /* borrowed */
 	enum attach_mode tc;
+	bool crowd; /* this reconcile has more than TCX_AT_ONCE to attach */
 	struct attachments attachments;
 	struct attach_states states;
 	struct places taken; /* where this reconcile found nothing any more */
@@ -233,11 +240,22 @@ static struct attachment *find_any(struct attach *a, uint32_t ifindex, enum dp_d
 	return NULL;
 }
 
-static struct tries tries_for(const struct attach *a, const struct attach_want *want,
-			      enum dp_dir dir)
+static bool has_tcx(struct attach *a, uint32_t ifindex, enum dp_dir dir)
+{
+	return find(a, &(struct hook_at){ ifindex, dir, ATTACH_TCX });
+}
+
+static struct tries tc_tries(struct attach *a, const struct attach_want *want, enum dp_dir dir)
+{
+	if (a->crowd && !has_tcx(a, want->dev.ifindex, dir))
+		return (struct tries){ { ATTACH_CLSACT, a->tc }, 2 };
+	return (struct tries){ { a->tc }, 1 };
+}
+
+static struct tries tries_for(struct attach *a, const struct attach_want *want, enum dp_dir dir)
 {
 	if (dir == DP_EGRESS)
-		return (struct tries){ { a->tc }, 1 };
+		return tc_tries(a, want, dir);
 	switch (want->hook) {
 	case MODEL_HOOK_XDP:
 		return (struct tries){ { ATTACH_XDP_NATIVE }, 1 };
@@ -250,7 +268,31 @@ static struct tries tries_for(const struct attach *a, const struct attach_want *
 	case MODEL_HOOK_TC:
 		break;
 	}
-	return (struct tries){ { a->tc }, 1 };
+	return tc_tries(a, want, dir);
+}
+
+/* Nothing is there, or a filter whose place was not decided by us: then it was one of a crowd. */
+static bool is_new(struct attach *a, const struct attach_want *want, enum dp_dir dir)
+{
+	const struct attachment *have = find_any(a, want->dev.ifindex, dir);
+
+	return !have || (!have->decided && have->hook.at.mode == ATTACH_CLSACT);
+}
+
+static bool is_crowd(struct attach *a, const struct attach_wants *wants)
+{
+	size_t fresh = 0;
+
+	if (a->tc != ATTACH_TCX || wants->count * DP_DIR_COUNT <= TCX_AT_ONCE)
+		return false;
+	for (size_t i = 0; i < wants->count; i++) {
+		const struct attach_want *w = &wants->at[i];
+
+		fresh += w->ingress && w->hook != MODEL_HOOK_XDP &&
+			 w->hook != MODEL_HOOK_XDP_GENERIC && is_new(a, w, DP_INGRESS);
+		fresh += w->egress && is_new(a, w, DP_EGRESS);
+	}
+	return fresh > TCX_AT_ONCE;
 }
 
 static enum attach_mode other_xdp(enum attach_mode mode)
@@ -408,6 +450,7 @@ int attach_reconcile(struct attach *a, const struct attach_wants *wants)
 	if (r)
 		return r;
 	refresh(a);
+	a->crowd = is_crowd(a, wants);
 	r = devs_clear_if(&a->devs, has_left,
 			  &leaving); /* of devices that went: others may need the slots */
 	if (r)

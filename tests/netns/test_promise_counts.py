@@ -79,7 +79,8 @@ def test_a_limit_is_known_before_it_bites(lab):
             "; ".join(f"'{text}'" for text in said) + f"; status shows {len(capacity)} limits")
 
 
-# Asks the daemon for its version without a pause; its input's end ends it. Prints the count and the longest waits.
+# Asks the daemon for its version without a pause; its input's end ends it. Of each wait, the time is taken off that the
+# two of them were ready to run and had no processor. Prints the count, and waits in milliseconds.
 ASK = """
 import select, socket, sys, time
 def ask(s):
@@ -89,13 +90,19 @@ def ask(s):
         got += s.recv(65536)
         if got.endswith(b"}") or got.endswith(b"}\\n"):
             break
+def unserved():
+    sums = 0
+    for pid in "self", sys.argv[2]:
+        with open(f"/proc/{pid}/schedstat") as f:
+            sums += int(f.read().split()[1])
+    return sums / 1000000
 s = socket.socket(socket.AF_UNIX)
 s.connect(sys.argv[1])
 waits = []
 while not select.select([sys.stdin], [], [], 0.0005)[0]:
-    started = time.monotonic()
+    started, before = time.monotonic(), unserved()
     ask(s)
-    waits.append(1000 * (time.monotonic() - started))
+    waits.append(max(0, 1000 * (time.monotonic() - started) - (unserved() - before)))
 waits.sort()
 print(len(waits), waits[len(waits) // 2], waits[-1 - len(waits) // 100], waits[-1])
 """
@@ -104,7 +111,7 @@ print(len(waits), waits[len(waits) // 2], waits[-1 - len(waits) // 100], waits[-
 class Asking:
     def __init__(self, lab, daemon):
         self.process = lab.spawn(daemon.ns, sys.executable, "-c", ASK, f"{daemon.run_dir}/read.sock",
-                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+                                 str(daemon.process.pid), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         lab.closing += [self.process.stdout, self.process.stdin]
 
     def end(self):
@@ -114,8 +121,8 @@ class Asking:
 
 
 def test_the_loop_goes_on_during_a_large_apply(lab):
-    """Hundreds of thousands of lines are applied while somebody asks for the version without a pause: the longest
-    answer is compared with the longest while nothing happens, the machine's own share. Rules out a daemon that compiles,
+    """Hundreds of thousands of lines are applied while somebody asks for the version without a pause: how long the longest
+    answer takes, less the time for which the scheduler kept the two of them waiting. Rules out a daemon that compiles,
     writes or verifies in its loop."""
     daemon = lab.daemon(lab.namespace("host"))
     path = f"{lab.dir}/list.txt"
@@ -130,8 +137,8 @@ def test_the_loop_goes_on_during_a_large_apply(lab):
     daemon.apply(text)
     took = time.monotonic() - started
     busy = asking.end()
-    assert busy[-1] <= BLOCK_MS + idle[-1] or not LONG
+    assert busy[-1] <= BLOCK_MS or not LONG
     promise("D10", "the daemon's loop does not wait", f"an apply of {MEMBERS:,} lines, the version asked for without a pause",
-            f"no answer later than {BLOCK_MS} ms beyond the machine's own share",
+            f"no answer takes more than {BLOCK_MS} ms, waits for a processor taken off",
             f"longest answer {busy[-1]:.1f} ms, 99 % within {busy[2]:.1f} ms, of {int(busy[0]):,} in {took:.1f} s; "
             f"while nothing happened {idle[-1]:.1f} ms, 99 % within {idle[2]:.1f} ms")

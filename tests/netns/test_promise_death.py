@@ -195,7 +195,7 @@ def test_another_build_goes_on_without_a_loss(lab, many_files):
     assert (delivered, streams.broken, absent, kept) == (0, set(), 0, FLOWS)
     assert kernel.link_ids(daemon.pin_dir) == links and len(programs) == UPGRADES * len(links)
     promise("P6", "an upgrade between builds of one layout loses nothing",
-            f"{UPGRADES} starts over the pins of another build, under traffic",
+            f"{UPGRADES} starts over pins that are marked as those of another build, under traffic",
             "denied delivered 0, streams broken 0, flows kept, said in the log",
             f"{sent:,} denied sent, {delivered} delivered; {len(streams.broken)} streams broken; absent at {absent} of "
             f"{polls:,} polls; {kept} of {FLOWS} flows kept")
@@ -226,6 +226,6 @@ def test_another_layout_is_refused_by_name(lab, many_files):
     assert "programs adopted" in daemon.logged()[logged:]
     assert delivered == 0 and kept == FLOWS and flows.kept() == FLOWS
     promise("P6 F11", "pins of another layout are refused, never deleted in silence",
-            "a start over maps of another ABI version, under denied frames, and then one of the build that made them",
+            "a start over maps that say another ABI version, under denied frames, and then one of the build that made them",
             "exit 1 with the map's name; nothing touched; enforcement and flows go on; adopted by its own build",
             f"refused by name, 0 bytes changed; {sent:,} denied sent, {delivered} delivered; {kept} of {FLOWS} flows kept")

@@ -82,8 +82,8 @@ static __always_inline bool is_known(struct __sk_buff *skb, const volatile struc
 	}
 	/* Of a socket of both families IPv4 is looked for as such. */
 	if (ipv4 || (!(src6[0] | src6[1]) && src6[2] == bpf_htonl(0xffff))) {
-		t.ipv4.saddr = dst4;
-		t.ipv4.daddr = src4;
+		__builtin_memcpy(&t.ipv4.saddr, &dst4, sizeof(dst4));
+		__builtin_memcpy(&t.ipv4.daddr, &src4, sizeof(src4));
 		t.ipv4.sport = dport;
 		t.ipv4.dport = sport;
 		sk = bpf_skc_lookup_tcp(skb, &t, sizeof(t.ipv4), BPF_F_CURRENT_NETNS, 0);

@@ -217,8 +217,8 @@ void sets_given_free(struct sets_given **at)
 
 	if (!g)
 		return;
+	forget(g); /* uses the timer */
 	sd_event_source_disable_unref(g->forget);
-	forget(g);
 	free(g);
 	*at = NULL;
 }

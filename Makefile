@@ -14,7 +14,7 @@ say = $(if $(Q),@printf '  %-6s %s\n' $(1) $(patsubst build/%,%,$(2)))
 
 B := build$(if $(filter 1,$(SAN)),/san)
 LDFLAGS += -Wl,--as-needed
-LIBS := libbpf libnl-3.0 libnl-route-3.0 libnl-nf-3.0 yaml-0.1 json-c libsystemd libmicrohttpd smartcols libxxhash libpcap
+LIBS := libbpf libnl-3.0 libnl-route-3.0 libnl-nf-3.0 yaml-0.1 json-c libsystemd libmicrohttpd smartcols libxxhash libpcap libseccomp
 ARCH_INC := /usr/include/$(shell uname -m)-linux-gnu
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wswitch-enum -Wno-missing-field-initializers $(if $(filter 1,$(WERROR)),-Werror)
 SANFLAGS := $(if $(filter 1,$(SAN)),-fsanitize=address -fsanitize=undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)

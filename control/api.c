@@ -23,6 +23,8 @@
 #define PAUSE_USEC    (100 * 1000) /* after accept() ran out of something */
 #define CONNECTION_KB 64
 
+const char *const api_groups[] = { [API_ADMIN] = "penstock-admin", [API_READ] = "penstock" };
+
 struct api_end {
 	struct api *api;
 	enum api_socket which;
@@ -489,7 +491,6 @@ int api_new(struct api **ret, struct sd_event *event, const char *run_dir,
 	    const struct api_user *user, char **ret_why)
 {
 	static const char *const names[] = { "penstock.sock", "read.sock" };
-	static const char *const groups[] = { "penstock-admin", "penstock" };
 	_cleanup_(api_free) struct api *api = calloc(1, sizeof(*api));
 	int r = 0;
 
@@ -502,7 +503,7 @@ int api_new(struct api **ret, struct sd_event *event, const char *run_dir,
 						.listen = { .fd = -1,
 							    .run_dir = run_dir,
 							    .name = names[i],
-							    .group = groups[i] } };
+							    .group = api_groups[i] } };
 	api->dir = fdio_make_dir(run_dir, 0755);
 	if (api->dir < 0)
 		return fail(ret_why, api->dir, "%s: %s", run_dir, strerror(-api->dir));

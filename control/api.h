@@ -31,6 +31,9 @@ struct api_route {
 	void (*handle)(void *ctx, struct api_request *request);
 };
 
+/* The groups whose members may connect, by enum api_socket. Only root may where one does not exist. */
+extern const char *const api_groups[API_SOCKET_COUNT];
+
 struct api_user {
 	const struct api_route *routes; /* up to one without a method; borrowed */
 	void *ctx;                      /* for handlers */

@@ -20,6 +20,7 @@
 #include "loader_pins.h"
 #include "log.h"
 #include "options.h"
+#include "privilege.h"
 #include "routes.h"
 #include "state.h"
 #include "watch.h"
@@ -326,7 +327,7 @@ static int start_kernel_side(struct daemon *d, char **ret_why)
 					      [LOADER_ADOPTED] = "adopted",
 					      [LOADER_UPGRADED] = "loaded over an older build" };
 	uint32_t slots = d->options->flow_slots ? d->options->flow_slots : DP_FLOW_SLOTS;
-	int r = loader_new(&d->loader, d->options->pin_dir, slots, ret_why);
+	int r = loader_new(&d->loader, d->handover.pin_path, slots, ret_why);
 
 	if (r < 0)
 		return r;
@@ -385,8 +386,6 @@ static int start_loop(struct daemon *d, char **ret_why)
 		r = sd_event_add_signal(d->event, NULL, SIGHUP, on_reload_signal, d);
 	if (r >= 0)
 		r = sd_event_set_watchdog(d->event, true);
-	if (r >= 0)
-		r = worker_new(&d->worker, d->event);
 	return r < 0 ? fail(ret_why, r, "the event loop: %s", strerrordesc_np(-r)) : 0;
 }
 
@@ -405,11 +404,31 @@ static void load_saved(struct daemon *d)
 		log_warning("state: history: %s; it begins anew", strerrordesc_np(-r));
 }
 
+/* All that comes after this is done with what the daemon keeps; threads inherit it. */
+static int give_up_rights(struct daemon *d, char **ret_why)
+{
+	struct privilege_user user;
+	int r = privilege_find_user(d->options->user, &user, ret_why);
+
+	if (!r)
+		r = privilege_check(ret_why);
+	if (!r)
+		r = handover_make(&d->handover, d->options, &user, ret_why);
+	if (!r)
+		r = privilege_drop(&user, api_groups, API_SOCKET_COUNT, ret_why);
+	if (r < 0)
+		return r;
+	r = worker_new(&d->worker, d->event);
+	return r < 0 ? fail(ret_why, r, "the worker: %s", strerrordesc_np(-r)) : 0;
+}
+
 static int start(struct daemon *d, char **ret_why)
 {
 	const struct api_user user = { .routes = routes, .ctx = d };
 	int r = start_loop(d, ret_why);
 
+	if (!r)
+		r = give_up_rights(d, ret_why);
 	if (!r)
 		r = state_open(&d->state, d->options->state_dir, ret_why);
 	if (!r)
@@ -468,6 +487,7 @@ static void done(struct daemon *d)
 	history_done(&d->history);
 	loader_free(&d->loader);
 	state_free(&d->state);
+	handover_done(&d->handover);
 	vec_done(&d->overrides);
 	free(d->doubts);
 	free(d->failures);
@@ -489,7 +509,7 @@ static void block_signals(void)
 
 int daemon_run(const struct options *options, int parent)
 {
-	struct daemon d = { .options = options, .tell_parent = parent };
+	struct daemon d = { .options = options, .tell_parent = parent, .handover = { .pins = -1 } };
 	_cleanup_free_ char *why = NULL;
 	int r;
 

@@ -10,6 +10,7 @@
 #include "explain.h"
 #include "flows_watch.h"
 #include "generation.h"
+#include "handover.h"
 #include "history.h"
 #include "loader.h"
 #include "netif.h"
@@ -31,6 +32,7 @@ struct state;
 struct daemon {
 	const struct options *options;
 	struct sd_event *event;
+	struct handover handover;
 	struct state *state;
 	struct loader *loader;
 	struct attach *attach;

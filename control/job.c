@@ -27,6 +27,8 @@
 
 #define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
+const char job_program[] = "/proc/self/exe";
+
 static const struct job_limits default_limits = { .arg = JOB_CHILD_ARG, .timeout_ms = 60000 };
 
 struct job {
@@ -292,7 +294,7 @@ static int spawn(int socket, const char *arg, pid_t *ret)
 	if (!r)
 		r = -posix_spawn_file_actions_addclosefrom_np(&actions, JOB_SOCKET_FD + 1);
 	if (!r)
-		r = -posix_spawn(ret, "/proc/self/exe", &actions, &attr, argv, envp);
+		r = -posix_spawn(ret, job_program, &actions, &attr, argv, envp);
 	posix_spawn_file_actions_destroy(&actions);
 	posix_spawnattr_destroy(&attr);
 	return r;

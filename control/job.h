@@ -33,6 +33,9 @@ struct job_limits {
 };
 #define JOB_CHILD_ARG "--compile-child"
 
+/* This program: what is executed as a child, and by this pointer only. */
+extern const char job_program[];
+
 /* What the child is to do. Descriptors: the policy, then one for each path, in order. */
 struct job_input {
 	enum job_task task;

@@ -7,24 +7,21 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
-#include <linux/capability.h>
-#include <linux/securebits.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 
 #include "jsonobj.h"
 #include "policy.h"
+#include "privilege.h"
+#include "sandbox.h"
 #include "setfile.h"
 #include "sets_keys.h"
 
 #define POLICY_MAX_BYTES (64u * 1024 * 1024)
-#define NOBODY           65534
 
 struct text {
 	char *at;
@@ -59,23 +56,18 @@ static void set_limits(void)
 
 static int drop_privileges(void)
 {
-	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct none[2] = {};
+	int r;
 
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return -errno;
-	for (int cap = 0; cap <= 63; cap++)
-		(void)prctl(PR_CAPBSET_DROP, cap, 0, 0, 0); /* needs a capability we may lack */
-	/* A service user has no right to change who it is, and nothing to lose by it either. */
-	if (geteuid() == 0 && setgroups(0, NULL) == 0 && setresgid(NOBODY, NOBODY, NOBODY) == 0)
-		(void)setresuid(NOBODY, NOBODY, NOBODY);
-	if (syscall(SYS_capset, &header, none) < 0)
-		return -errno;
-	/* Changing the user cleared the death signal. */
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || prctl(PR_SET_DUMPABLE, 0) < 0)
+	r = privilege_drop_all();
+	if (r < 0)
+		return r;
+	if (prctl(PR_SET_DUMPABLE, 0) < 0)
 		return -errno;
 	set_limits();
-	return 0;
+	/* Whoever it still is: it can open nothing, and reach nobody but by its socket. */
+	return sandbox_child();
 }
 
 static int receive(struct files *f)

@@ -95,6 +95,7 @@ void loader_free(struct loader **at)
 		closep(&l->bank[i]);
 	closep(&l->set_members);
 	free(l->pin_dir);
+	free(l->pin_name);
 	free(l);
 	*at = NULL;
 }
@@ -113,7 +114,8 @@ static struct loader *loader_empty(const char *pin_dir)
 		l->bank[i] = -1;
 	l->set_members = -1;
 	l->pin_dir = strdup(pin_dir);
-	return l->pin_dir ? TAKE_PTR(l) : NULL;
+	l->pin_name = pins_name(pin_dir);
+	return l->pin_dir && l->pin_name ? TAKE_PTR(l) : NULL;
 }
 
 void loader_build(uint8_t ret[16])
@@ -142,7 +144,7 @@ static int open_pins(struct loader *l, const char *sub, const struct named_fd *t
 		if (fd == -ENOENT)
 			continue;
 		if (fd < 0) {
-			loader_say(ret_why, "cannot open %s/%s/%s: %s", l->pin_dir, sub,
+			loader_say(ret_why, "cannot open %s/%s/%s: %s", l->pin_name, sub,
 				   table[i].name, strerror(-fd));
 			return fd;
 		}
@@ -371,7 +373,7 @@ static int pin_table(struct loader *l, const char *sub, const struct named_fd *t
 
 		if (!r)
 			continue;
-		loader_say(ret_why, "cannot pin %s/%s/%s: %s", l->pin_dir, sub, table[i].name,
+		loader_say(ret_why, "cannot pin %s/%s/%s: %s", l->pin_name, sub, table[i].name,
 			   strerror(-r));
 		return r;
 	}
@@ -476,7 +478,7 @@ static int start_over(struct loader *l, struct penstock *skel, size_t found, cha
 		loader_say(ret_why,
 			   "%s has %zu of %zu maps but programs are attached: they go on with maps "
 			   "that nobody can reach; remove %s/" PINS_LINKS " to detach them",
-			   l->pin_dir, found, COUNT_OF(maps), l->pin_dir);
+			   l->pin_name, found, COUNT_OF(maps), l->pin_name);
 		return -EPROTO;
 	}
 	close_all(l, maps, COUNT_OF(maps));
@@ -569,7 +571,7 @@ int loader_new(struct loader **ret, const char *pin_dir, uint32_t flow_slots, ch
 	if (!r)
 		r = map_ctl(l);
 	if (r) {
-		loader_say(ret_why, "%s: %s", pin_dir, strerror(-r));
+		loader_say(ret_why, "%s: %s", l->pin_name, strerror(-r));
 		return r;
 	}
 	*ret = TAKE_PTR(l);

@@ -25,7 +25,8 @@ enum loader_start {
 };
 
 struct loader {
-	char *pin_dir; /* /sys/fs/bpf/penstock/INSTANCE, 0700; maps/, progs/ and links/ below it */
+	char *pin_dir;  /* /sys/fs/bpf/penstock/INSTANCE, 0700; maps/, progs/ and links/ below it */
+	char *pin_name; /* the same for messages: pin_dir may be PINS_BY_FD */
 	int prog[LOADER_PROG_COUNT];
 	int ctl, banks, near, devs, rule_counters, chain_counters, meta;
 	int set_filter, set_table, flows, pending, fragments, state_counters;

@@ -66,7 +66,7 @@ static int mount_bpffs(char **ret_why)
 	return 0;
 }
 
-static int make_dir(const char *path, char **ret_why)
+static int make_dir(const char *path, uid_t owner, char **ret_why)
 {
 	struct stat st;
 	int r;
@@ -80,7 +80,7 @@ static int make_dir(const char *path, char **ret_why)
 	}
 	if (lstat(path, &st) < 0)
 		return -errno;
-	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid()) {
+	if (!S_ISDIR(st.st_mode) || (st.st_uid != geteuid() && st.st_uid != owner)) {
 		loader_say(ret_why, "%s is not a directory of our own", path);
 		return -EPERM;
 	}
@@ -96,7 +96,7 @@ static int not_below(const char *dir, char **ret_why)
 }
 
 /* The instance's directory, and when need be the one above it, which instances share. */
-static int make_parents(const char *dir, char **ret_why)
+static int make_parents(const char *dir, uid_t owner, char **ret_why)
 {
 	_cleanup_free_ char *parent = strdup(dir), *above = NULL;
 	char *slash;
@@ -109,7 +109,7 @@ static int make_parents(const char *dir, char **ret_why)
 		return not_below(dir, ret_why);
 	*slash = 0;
 	if (is_bpffs(parent))
-		return make_dir(dir, ret_why);
+		return make_dir(dir, owner, ret_why);
 	above = strdup(parent);
 	if (!above)
 		return -ENOMEM;
@@ -119,14 +119,25 @@ static int make_parents(const char *dir, char **ret_why)
 	*slash = 0;
 	if (!is_bpffs(above))
 		return not_below(dir, ret_why);
-	r = make_dir(parent, ret_why);
-	return r ? r : make_dir(dir, ret_why);
+	r = make_dir(parent, geteuid(), ret_why);
+	return r ? r : make_dir(dir, owner, ret_why);
 }
 
-int pins_prepare(const char *dir, char **ret_why)
+char *pins_name(const char *dir)
 {
-	static const char *const subs[] = { PINS_MAPS, PINS_PROGS, PINS_LINKS };
-	char path[PATH_MAX];
+	char link[32], path[PATH_MAX];
+	ssize_t n;
+	int fd;
+
+	if (sscanf(dir, PINS_BY_FD, &fd) != 1)
+		return strdup(dir);
+	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd); /* always fits */
+	n = readlink(link, path, sizeof(path));
+	return n < 0 ? strdup(dir) : strndup(path, (size_t)n);
+}
+
+int pins_make(const char *dir, uid_t owner, char **ret_why)
+{
 	int r;
 
 	if (!strncmp(dir, BPFFS "/", strlen(BPFFS) + 1) && !is_bpffs(BPFFS)) {
@@ -134,11 +145,19 @@ int pins_prepare(const char *dir, char **ret_why)
 		if (r)
 			return r;
 	}
-	r = make_parents(dir, ret_why);
+	return make_parents(dir, owner, ret_why);
+}
+
+int pins_prepare(const char *dir, char **ret_why)
+{
+	static const char *const subs[] = { PINS_MAPS, PINS_PROGS, PINS_LINKS };
+	char path[PATH_MAX];
+	int r = pins_make(dir, geteuid(), ret_why);
+
 	for (size_t i = 0; !r && i < sizeof(subs) / sizeof(*subs); i++) {
 		int n = snprintf(path, sizeof(path), "%s/%s", dir, subs[i]);
 
-		r = n < 0 || n >= PATH_MAX ? -ENAMETOOLONG : make_dir(path, ret_why);
+		r = n < 0 || n >= PATH_MAX ? -ENAMETOOLONG : make_dir(path, geteuid(), ret_why);
 	}
 	return r;
 }

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "cleanup.h"
 
@@ -15,10 +16,19 @@
 #define PINS_PROGS "progs"
 #define PINS_LINKS "links"
 
+/* A directory by an open descriptor: a path to it for who may not go the way from above. For printf(). */
+#define PINS_BY_FD "/proc/self/fd/%d/."
+
+/* What people call the directory, also when it is named by descriptor. Owned by the caller; NULL: no memory. */
+char *pins_name(const char *dir);
+
 /*
- * Makes the directories, 0700. Mounts bpffs when the directory is to be below /sys/fs/bpf and nothing is
+ * Makes the instance's directory, 0700, ours, or finds it as the owner's. Mounts bpffs when the directory is to be below /sys/fs/bpf and nothing is
  * mounted there, and logs that. *ret_why says what was refused.
  */
+int pins_make(const char *dir, uid_t owner, char **ret_why) _must_check_;
+
+/* The same for us, with what lies in it. */
 int pins_prepare(const char *dir, char **ret_why) _must_check_;
 
 /* A descriptor; -ENOENT when there is no such pin. */

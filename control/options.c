@@ -19,6 +19,7 @@ enum {
 	OPTION_RUN_DIR,
 	OPTION_STATE_DIR,
 	OPTION_PIN_DIR,
+	OPTION_USER,
 	OPTION_FOREGROUND,
 	OPTION_TC_ATTACH,
 	OPTION_FLOW_SLOTS,
@@ -34,6 +35,7 @@ static const struct option table[] = {
 	{ "run-dir", required_argument, NULL, OPTION_RUN_DIR },
 	{ "state-dir", required_argument, NULL, OPTION_STATE_DIR },
 	{ "pin-dir", required_argument, NULL, OPTION_PIN_DIR },
+	{ "user", required_argument, NULL, OPTION_USER },
 	{ "foreground", no_argument, NULL, OPTION_FOREGROUND },
 	{ "tc-attach", required_argument, NULL, OPTION_TC_ATTACH },
 	{ "feed-dir", required_argument, NULL, OPTION_FEED_DIR },
@@ -45,13 +47,14 @@ static const struct option table[] = {
 };
 
 static const char help[] =
-	"usage: penstockd [--policy FILE] [--instance NAME] [--foreground]\n"
+	"usage: penstockd [--policy FILE] [--instance NAME] [--user NAME] [--foreground]\n"
 	"\n"
 	"Enforces a policy at the XDP and TC hooks. Without --policy it adopts what an earlier\n"
 	"penstockd left in the kernel, or starts empty. Stopping it leaves the policy enforced.\n"
 	"\n"
 	"  --policy FILE             apply FILE before saying ready; SIGHUP applies it again\n"
 	"  --instance NAME           own sockets, state and pins, named NAME\n"
+	"  --user NAME               run as NAME once the directories below are NAME's\n"
 	"  --foreground              do not become a daemon\n"
 	"  --run-dir DIR             sockets; default /run/penstock[/NAME]\n"
 	"  --state-dir DIR           saved state; default /var/lib/penstock[/NAME]\n"
@@ -147,6 +150,8 @@ static enum options_verdict read_one(struct options *o, int what, const char **i
 		return replace(&o->state_dir, optarg) ? OPTIONS_RUN : OPTIONS_USAGE;
 	case OPTION_PIN_DIR:
 		return replace(&o->pin_dir, optarg) ? OPTIONS_RUN : OPTIONS_USAGE;
+	case OPTION_USER:
+		return replace(&o->user, optarg) ? OPTIONS_RUN : OPTIONS_USAGE;
 	case OPTION_FOREGROUND:
 		o->foreground = true;
 		return OPTIONS_RUN;
@@ -217,6 +222,7 @@ void options_done(struct options *o)
 	free(o->run_dir);
 	free(o->state_dir);
 	free(o->pin_dir);
+	free(o->user);
 	for (size_t i = 0; i < o->feed_dirs.count; i++)
 		free(o->feed_dirs.at[i]);
 	vec_done(&o->feed_dirs);

@@ -17,6 +17,7 @@ enum options_verdict {
 struct options {
 	char *policy; /* NULL: adopt what is there, or start empty */
 	char *run_dir, *state_dir, *pin_dir;
+	char *user;                  /* NULL: who starts it */
 	struct feeds_dirs feed_dirs; /* at least one */
 	bool foreground, clsact;
 	uint32_t flow_slots; /* a power of two, 0: not said */

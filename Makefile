@@ -104,6 +104,10 @@ install: all man completions schema
 	$(Q)install -D -m 644 build/completions/_penstock $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_penstock
 	$(Q)install -D -m 644 build/completions/penstock.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/penstock.fish
 	$(Q)install -D -m 644 build/penstock.schema.json $(DESTDIR)$(PREFIX)/share/penstock/penstock.schema.json
+	$(Q)sed 's,@SBIN@,$(PREFIX)/sbin,' packaging/systemd/penstockd.service.in | \
+		install -D -m 644 /dev/stdin $(DESTDIR)$(SYSTEMD_UNITS)/penstockd.service
+	$(Q)install -D -m 644 packaging/systemd/sysusers.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/penstock.conf
+	$(Q)install -D -m 644 packaging/systemd/tmpfiles.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/penstock.conf
 	$(Q)install -d $(DESTDIR)$(PREFIX)/share/penstock/examples
 	$(Q)cp -r examples/. $(DESTDIR)$(PREFIX)/share/penstock/examples/
 	$(Q)echo "installed under $(DESTDIR)$(PREFIX)"
@@ -114,7 +118,9 @@ uninstall:
 		$(DESTDIR)$(PREFIX)/share/man/man7/penstock-packets.7 $(DESTDIR)$(PREFIX)/share/man/man8/penstockd.8 \
 		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/penstock \
 		$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_penstock \
-		$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/penstock.fish
+		$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/penstock.fish \
+		$(DESTDIR)$(SYSTEMD_UNITS)/penstockd.service \
+		$(DESTDIR)$(PREFIX)/lib/sysusers.d/penstock.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/penstock.conf
 	$(Q)rm -rf $(DESTDIR)$(PREFIX)/share/penstock
 
 help:

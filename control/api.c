@@ -33,6 +33,9 @@ struct api_end {
 	sd_event_source *accept, *resume, *io, *timer, *again;
 	struct api_client *waiting;  /* no request yet; the newest first */
 	struct api_client *starting; /* being handed to libmicrohttpd */
+	struct api_client
+		*serving; /* handed over; the one whose last request ended last is first */
+	size_t bodies;    /* bytes of bodies that they sent */
 	unsigned int waiting_count, connections;
 };
 
@@ -74,6 +77,7 @@ void api_answer(struct api_request *r, unsigned int status, struct json_object *
 	if (!r->suspended)
 		return;
 	r->suspended = false;
+	r->client->busy = false;
 	MHD_resume_connection(r->connection);
 	/* In external mode nothing wakes libmicrohttpd up for it but we. */
 	(void)sd_event_source_set_enabled(r->end->again, SD_EVENT_ONESHOT);
@@ -189,6 +193,47 @@ static struct api_request *request_new(struct api_end *end, struct MHD_Connectio
 	return r;
 }
 
+/* ---- who has to go --------------------------------------------------------------------------------- */
+
+static void link_client(struct api_client **list, struct api_client *c)
+{
+	c->prev = NULL;
+	c->next = *list;
+	if (c->next)
+		c->next->prev = c;
+	*list = c;
+}
+
+static void unlink_client(struct api_client **list, struct api_client *c)
+{
+	if (c->prev)
+		c->prev->next = c->next;
+	else
+		*list = c->next;
+	if (c->next)
+		c->next->prev = c->prev;
+	c->prev = c->next = NULL;
+}
+
+/*
+ * Whoever sends byte by byte, does not read, or keeps a connection for later makes room for others; one whose
+ * request is being worked on does not. libmicrohttpd sees the end of the stream in its next run.
+ */
+static bool drop_idlest(struct api_end *end, const struct api_client *spared, bool with_body)
+{
+	struct api_client *found = NULL;
+
+	for (struct api_client *c = end->serving; c; c = c->next) {
+		if (!c->busy && !c->dropped && c != spared && (c->body || !with_body))
+			found = c;
+	}
+	if (!found)
+		return false;
+	found->dropped = true;
+	(void)shutdown(found->socket, SHUT_RDWR); /* fails when the client closed it: as well */
+	return true;
+}
+
 static int append(struct api_request *r, const char *bytes, size_t len)
 {
 	int res;
@@ -200,6 +245,10 @@ static int append(struct api_request *r, const char *bytes, size_t len)
 		return res;
 	memcpy(r->body.at + r->body.count, bytes, len);
 	r->body.count += len;
+	r->client->body += len;
+	r->end->bodies += len;
+	while (r->end->bodies > API_BODIES_MAX && drop_idlest(r->end, r->client, true))
+		;
 	return 0;
 }
 
@@ -211,6 +260,7 @@ static enum MHD_Result handle_whole(struct api_request *r)
 		r->route->handle(r->end->api->user.ctx, r);
 		if (!r->status) {
 			r->suspended = true;
+			r->client->busy = true;
 			MHD_suspend_connection(r->connection);
 			return MHD_YES;
 		}
@@ -254,6 +304,11 @@ static void on_completed(void *ctx, struct MHD_Connection *connection, void **at
 	if (!r)
 		return;
 	fd_list_done(&r->client->fds); /* they came with this request, not with a later one */
+	r->end->bodies -= r->client->body;
+	r->client->body = 0;
+	r->client->busy = false;
+	unlink_client(&r->end->serving, r->client);
+	link_client(&r->end->serving, r->client);
 	request_free(&r);
 	*at = NULL;
 }
@@ -269,10 +324,12 @@ static void on_connection(void *ctx, struct MHD_Connection *connection, void **a
 	(void)connection;
 	switch (what) {
 	case MHD_CONNECTION_NOTIFY_STARTED:
+		link_client(&end->serving, end->starting);
 		*at = TAKE_PTR(end->starting);
 		end->connections++;
 		return;
 	case MHD_CONNECTION_NOTIFY_CLOSED:
+		unlink_client(&end->serving, c);
 		api_client_free(&c);
 		*at = NULL;
 		end->connections--;
@@ -282,13 +339,7 @@ static void on_connection(void *ctx, struct MHD_Connection *connection, void **a
 
 static void stop_waiting(struct api_end *end, struct api_client *c)
 {
-	if (c->prev)
-		c->prev->next = c->next;
-	else
-		end->waiting = c->next;
-	if (c->next)
-		c->next->prev = c->prev;
-	c->prev = c->next = NULL;
+	unlink_client(&end->waiting, c);
 	end->waiting_count--;
 }
 
@@ -296,15 +347,17 @@ static void stop_waiting(struct api_end *end, struct api_client *c)
  * At once, without waiting: a client that does not read it loses nothing else. With a length: what the
  * client sent stays unread, so it must not look for the end of the stream, where it would meet a reset.
  */
-static void refuse(int fd)
+static void refuse(int fd, const char *status, const char *code, const char *message)
 {
-	static const char body[] = "{\"schema\": 1, \"error\": {\"code\": \"busy\", "
-				   "\"message\": \"too many connections; try again\"}}";
-	char text[512];
-	int len = snprintf(text, sizeof(text),
-			   "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
-			   "Content-Length: %zu\r\nConnection: close\r\n\r\n%s",
-			   sizeof(body) - 1, body);
+	char body[256], text[512];
+	int len = snprintf(body, sizeof(body),
+			   "{\"schema\": 1, \"error\": {\"code\": \"%s\", \"message\": \"%s\"}}",
+			   code, message); /* both are ours and short */
+
+	len = snprintf(text, sizeof(text),
+		       "HTTP/1.1 %s\r\nContent-Type: application/json\r\n"
+		       "Content-Length: %d\r\nConnection: close\r\n\r\n%s",
+		       status, len, body);
 
 	(void)send(fd, text, (size_t)len, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
@@ -317,8 +370,10 @@ static void on_ready(struct api_client *c, bool request)
 
 	stop_waiting(end, c);
 	api_client_quiet(c);
+	if (request && end->connections >= API_CONNECTIONS && drop_idlest(end, NULL, false))
+		(void)MHD_run(end->http);
 	if (request && end->connections >= API_CONNECTIONS) {
-		refuse(c->fd);
+		refuse(c->fd, "503 Service Unavailable", "busy", "too many requests; try again");
 		request = false;
 	}
 	if (!request) {
@@ -356,10 +411,7 @@ static void add_waiting(struct api_end *end, int fd)
 		drop_oldest(end);
 	if (api_client_new(&c, end->api->event, fd, on_ready, end) < 0)
 		return;
-	c->next = end->waiting;
-	if (c->next)
-		c->next->prev = c;
-	end->waiting = c;
+	link_client(&end->waiting, c);
 	end->waiting_count++;
 }
 

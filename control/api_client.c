@@ -62,7 +62,7 @@ int api_client_new(struct api_client **ret, struct sd_event *event, int fd,
 		closep(&fd);
 		return -ENOMEM;
 	}
-	*c = (struct api_client){ .fd = fd, .ready = ready, .ctx = ctx };
+	*c = (struct api_client){ .fd = fd, .socket = fd, .ready = ready, .ctx = ctx };
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &c->peer, &len) < 0)
 		return -errno;
 	r = sd_event_add_io(event, &c->readable, fd, EPOLLIN, on_readable, c);

@@ -10,6 +10,9 @@
 struct api_client {
 	struct api_client *prev, *next; /* in the list of its owner */
 	int fd;
+	int socket;         /* the same number once fd is libmicrohttpd's: to shut it down */
+	size_t body;        /* bytes of its request that we hold */
+	bool busy, dropped; /* its request is being worked on; it was shut down */
 	struct ucred peer;
 	struct fd_list fds;
 	unsigned int preambles;

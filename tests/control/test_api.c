@@ -73,14 +73,22 @@ static int on_later(sd_event_source *s, uint64_t usec, void *ctx)
 	return 0;
 }
 
-static void handle_later(void *ctx, struct api_request *r)
+static void answer_later(struct serving *s, struct api_request *r, uint64_t us)
 {
-	struct serving *s = ctx;
 	sd_event_source *timer = NULL;
 
-	if (sd_event_add_time_relative(s->event, &timer, CLOCK_MONOTONIC, 50000, 0, on_later, r) <
-	    0)
+	if (sd_event_add_time_relative(s->event, &timer, CLOCK_MONOTONIC, us, 0, on_later, r) < 0)
 		api_error(r, 500, "no-timer", "no timer");
+}
+
+static void handle_later(void *ctx, struct api_request *r)
+{
+	answer_later(ctx, r, 50000);
+}
+
+static void handle_much_later(void *ctx, struct api_request *r)
+{
+	answer_later(ctx, r, 1000000);
 }
 
 static void handle_json(void *ctx, struct api_request *r)
@@ -109,6 +117,7 @@ static const struct api_route table[] = {
 	{ "GET", "/hello", true, handle_hello },
 	{ "POST", "/files", true, handle_files },
 	{ "POST", "/later", true, handle_later },
+	{ "POST", "/much-later", true, handle_much_later },
 	{ "POST", "/json", true, handle_json },
 	{ "GET", "/open", true, handle_open },
 	{ "POST", "/change", false, handle_hello },
@@ -510,6 +519,30 @@ static void silent_clients_stop_nobody(void **state)
 	assert_nothing_left(before);
 }
 
+/* Twice as many clients as places stay connected: each is served, the ones that waited longest go. */
+static void the_idlest_makes_room(void **state)
+{
+	int before = open_in_server(), fds[2 * API_CONNECTIONS];
+	char byte;
+
+	(void)state;
+	for (int i = 0; i < 2 * API_CONNECTIONS; i++) {
+		fds[i] = dial();
+		say(fds[i], HELLO);
+		assert_int_equal(hear(fds[i], NULL), 200);
+		say(fds[0], HELLO); /* this one does something all the time */
+		assert_int_equal(hear(fds[0], NULL), 200);
+	}
+	assert_int_equal(recv(fds[1], &byte, 1, 0), 0);
+	say(fds[API_CONNECTIONS + 1], HELLO);
+	assert_int_equal(hear(fds[API_CONNECTIONS + 1], NULL), 200);
+	assert_int_equal(ask("read.sock", HELLO, NULL), 200);
+	for (int i = 0; i < 2 * API_CONNECTIONS; i++)
+		close(fds[i]);
+	assert_nothing_left(before);
+}
+
+/* Requests that are being worked on keep their places: one more is told so, and theirs are answered. */
 static void a_full_house_says_so(void **state)
 {
 	int before = open_in_server(), busy[API_CONNECTIONS], fd;
@@ -517,16 +550,49 @@ static void a_full_house_says_so(void **state)
 	(void)state;
 	for (int i = 0; i < API_CONNECTIONS; i++) {
 		busy[i] = dial();
-		say(busy[i], HELLO);
-		assert_int_equal(hear(busy[i], NULL), 200);
+		say(busy[i], "POST /much-later HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
 	}
 	fd = dial();
 	say(fd, HELLO);
 	assert_int_equal(hear(fd, NULL), 503);
 	close(fd);
 	assert_int_equal(ask("read.sock", HELLO, NULL), 200);
-	for (int i = 0; i < API_CONNECTIONS; i++)
+	for (int i = 0; i < API_CONNECTIONS; i++) {
+		assert_int_equal(hear(busy[i], NULL), 200);
 		close(busy[i]);
+	}
+	assert_nothing_left(before);
+}
+
+/* A quarter of a gigabyte of bodies that never end: others get theirs through, and what is held is bounded. */
+static void endless_bodies_are_bounded(void **state)
+{
+	enum {
+		BYTES = API_BODY_MAX - 1000,
+		COUNT = 2 * (API_BODIES_MAX / API_BODY_MAX)
+	};
+	int before = open_in_server(), fds[COUNT], gone = 0;
+	char *bytes = calloc(1, BYTES), head[128], byte;
+
+	(void)state;
+	assert_non_null(bytes);
+	(void)snprintf(head, sizeof(head),
+		       "POST /json HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n", BYTES + 1);
+	for (int i = 0; i < COUNT; i++) {
+		fds[i] = dial();
+		say(fds[i], head);
+		for (ssize_t sent = 0, n = 1; n > 0 && sent < BYTES; sent += n)
+			n = send(fds[i], bytes + sent, (size_t)(BYTES - sent), MSG_NOSIGNAL);
+	}
+	assert_int_equal(ask("penstock.sock",
+			     "POST /json HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}", NULL),
+			 200);
+	for (int i = 0; i < COUNT; i++) {
+		gone += recv(fds[i], &byte, 1, MSG_DONTWAIT) == 0 || errno == ECONNRESET;
+		close(fds[i]);
+	}
+	assert_true(gone >= COUNT / 2);
+	free(bytes);
 	assert_nothing_left(before);
 }
 
@@ -641,7 +707,9 @@ int main(void)
 		cmocka_unit_test(too_many_descriptors),
 		cmocka_unit_test(descriptors_inside_a_request_are_lost),
 		cmocka_unit_test(silent_clients_stop_nobody),
+		cmocka_unit_test(the_idlest_makes_room),
 		cmocka_unit_test(a_full_house_says_so),
+		cmocka_unit_test(endless_bodies_are_bounded),
 		cmocka_unit_test(a_silent_client_is_dropped),
 		cmocka_unit_test(gone_before_the_answer),
 		cmocka_unit_test(sockets_are_private),

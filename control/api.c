@@ -411,6 +411,14 @@ static void add_waiting(struct api_end *end, int fd)
 		drop_oldest(end);
 	if (api_client_new(&c, end->api->event, fd, on_ready, end) < 0)
 		return;
+	if (!api_listen_permits(&end->listen, c->fd, &c->peer)) {
+		log_warning("api: %s: uid %u, pid %d is not permitted and was refused",
+			    end->listen.name, (unsigned int)c->peer.uid, (int)c->peer.pid);
+		refuse(c->fd, "403 Forbidden", "not-permitted",
+		       "be root or in the group of the socket");
+		api_client_free(&c);
+		return;
+	}
 	link_client(&end->waiting, c);
 	end->waiting_count++;
 }

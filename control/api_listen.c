@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
-#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -13,7 +12,8 @@
 
 #include "fail.h"
 
-#define BACKLOG 128
+#define BACKLOG         128
+#define PEER_GROUPS_MAX 65536 /* NGROUPS_MAX of the kernel */
 
 static bool is_alive(const struct sockaddr_un *at)
 {
@@ -58,6 +58,7 @@ static int open_to_group(struct api_listen *l)
 		return -errno;
 	l->dev = st.st_dev;
 	l->ino = st.st_ino;
+	l->gid = g ? g->gr_gid : (gid_t)-1;
 	if (g && fchownat(l->dir, l->name, (uid_t)-1, g->gr_gid, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
 	/* Without the group's members, whatever group the file has is to have no rights. */
@@ -87,6 +88,27 @@ int api_listen_open(struct api_listen *l, char **ret_why)
 		return fail(ret_why, r, "%s: %s", at.sun_path, strerror(-r));
 	}
 	return 0;
+}
+
+static bool is_member(int client, gid_t gid)
+{
+	socklen_t len = PEER_GROUPS_MAX * sizeof(gid_t);
+	_cleanup_free_ gid_t *groups = malloc(len);
+
+	if (!groups || getsockopt(client, SOL_SOCKET, SO_PEERGROUPS, groups, &len) < 0)
+		return false;
+	for (size_t i = 0; i < len / sizeof(*groups); i++) {
+		if (groups[i] == gid)
+			return true;
+	}
+	return false;
+}
+
+bool api_listen_permits(const struct api_listen *l, int client, const struct ucred *peer)
+{
+	if (peer->uid == 0 || peer->uid == geteuid())
+		return true;
+	return l->gid != (gid_t)-1 && (peer->gid == l->gid || is_member(client, l->gid));
 }
 
 void api_listen_close(struct api_listen *l)

@@ -20,8 +20,10 @@
 #include "jsonobj.h"
 #include "log.h"
 
-#define PAUSE_USEC    (100 * 1000) /* after accept() ran out of something */
-#define CONNECTION_KB 64
+#define PAUSE_USEC       (100 * 1000) /* after accept() ran out of something */
+#define CONNECTION_KB    64
+#define ACCEPTED_AT_ONCE 8
+#define AT_ONCE          4 /* requests that are begun in one turn of the loop, on each socket */
 
 const char *const api_groups[] = { [API_ADMIN] = "penstock-admin", [API_READ] = "penstock" };
 
@@ -33,10 +35,10 @@ struct api_end {
 	sd_event_source *accept, *resume, *io, *timer, *again;
 	struct api_client *waiting;  /* no request yet; the newest first */
 	struct api_client *starting; /* being handed to libmicrohttpd */
-	struct api_client
-		*serving; /* handed over; the one whose last request ended last is first */
-	size_t bodies;    /* bytes of bodies that they sent */
-	unsigned int waiting_count, connections;
+	struct api_client *serving;  /* handed over; who ended a request last is first */
+	size_t bodies;               /* bytes of bodies that they sent */
+	struct api_request *postponed, **postponed_last; /* to be begun in a later turn, in order */
+	unsigned int waiting_count, connections, dropped, begun;
 };
 
 struct api {
@@ -47,15 +49,27 @@ struct api {
 };
 
 struct api_request {
+	struct api_request *next; /* of those postponed */
 	struct api_end *end;
 	struct MHD_Connection *connection;
 	const struct api_route *route;
 	struct api_client *client;
 	VEC(char) body;
-	bool begun, handled, suspended;
+	bool begun, handled, suspended, waited;
 	unsigned int status; /* 0 until there is an answer */
 	struct json_object *answer;
 };
+
+/*
+ * In the next turn of the loop, after what else is ready now. Not by a deferred source: libsystemd takes that for
+ * the one that has waited longest, each time, and nothing else would get a turn.
+ */
+static void run_again(struct api_end *end)
+{
+	/* The timer is there: neither can fail. */
+	(void)sd_event_source_set_time_relative(end->again, 0);
+	(void)sd_event_source_set_enabled(end->again, SD_EVENT_ONESHOT);
+}
 
 /* ---- requests -------------------------------------------------------------------------------------- */
 
@@ -80,7 +94,7 @@ void api_answer(struct api_request *r, unsigned int status, struct json_object *
 	r->client->busy = false;
 	MHD_resume_connection(r->connection);
 	/* In external mode nothing wakes libmicrohttpd up for it but we. */
-	(void)sd_event_source_set_enabled(r->end->again, SD_EVENT_ONESHOT);
+	run_again(r->end);
 }
 
 void api_error(struct api_request *r, unsigned int status, const char *code, const char *format,
@@ -215,21 +229,41 @@ static void unlink_client(struct api_client **list, struct api_client *c)
 	c->prev = c->next = NULL;
 }
 
+/* How many are of the same user, then of the same process: who starts many processes is one all the same. */
+static unsigned int count_alike(const struct api_client *list, const struct api_client *as)
+{
+	unsigned int users = 0, processes = 0;
+
+	for (; list; list = list->next) {
+		users += list->peer.uid == as->peer.uid;
+		processes += list->peer.pid == as->peer.pid;
+	}
+	return users * (API_CONNECTIONS + API_DROPPED + API_WAITING) + processes;
+}
+
 /*
- * Whoever sends byte by byte, does not read, or keeps a connection for later makes room for others; one whose
- * request is being worked on does not. libmicrohttpd sees the end of the stream in its next run.
+ * Whoever sends byte by byte, does not read, or keeps a connection for later makes room for others: first those of
+ * the user and the process that have most, of them those whose request does not wait for its turn, of them the one
+ * that has been idle longest. One whose request is being worked on stays. libmicrohttpd sees the end of the stream
+ * in its next run.
  */
 static bool drop_idlest(struct api_end *end, const struct api_client *spared, bool with_body)
 {
 	struct api_client *found = NULL;
+	unsigned int most = 0;
 
 	for (struct api_client *c = end->serving; c; c = c->next) {
-		if (!c->busy && !c->dropped && c != spared && (c->body || !with_body))
-			found = c;
+		unsigned int rank = 2 * count_alike(end->serving, c) + !c->postponed;
+
+		if (c->busy || c->dropped || c == spared || (with_body && !c->body) || rank < most)
+			continue;
+		most = rank;
+		found = c;
 	}
 	if (!found)
 		return false;
 	found->dropped = true;
+	end->dropped++;
 	(void)shutdown(found->socket, SHUT_RDWR); /* fails when the client closed it: as well */
 	return true;
 }
@@ -252,9 +286,56 @@ static int append(struct api_request *r, const char *bytes, size_t len)
 	return 0;
 }
 
+/* ---- taking turns ---------------------------------------------------------------------------------- */
+
+/*
+ * A client may send thousands of requests ahead, and libmicrohttpd would work on all of them at a stretch. In each
+ * turn a few are begun; the others wait in the order in which they came, and the rest of the daemon gets its turn.
+ */
+static void postpone(struct api_request *r)
+{
+	struct api_end *end = r->end;
+
+	r->next = NULL;
+	*end->postponed_last = r;
+	end->postponed_last = &r->next;
+	r->client->postponed = true;
+	MHD_suspend_connection(r->connection);
+	run_again(end);
+}
+
+static struct api_request *take_postponed(struct api_end *end)
+{
+	struct api_request *r = end->postponed;
+
+	if (!r)
+		return NULL;
+	end->postponed = r->next;
+	if (!end->postponed)
+		end->postponed_last = &end->postponed;
+	r->waited = true;
+	r->client->postponed = false;
+	return r;
+}
+
+/* New requests queue behind those that wait. */
+static void run_http(struct api_end *end)
+{
+	if (!end->postponed)
+		end->begun = 0;
+	(void)MHD_run(end->http); /* what it could not do now comes back as an event */
+	if (end->postponed)
+		run_again(end);
+}
+
 static enum MHD_Result handle_whole(struct api_request *r)
 {
+	if (!r->handled && !r->waited && (r->end->postponed || r->end->begun >= AT_ONCE)) {
+		postpone(r);
+		return MHD_YES;
+	}
 	if (!r->handled) {
+		r->end->begun++;
 		r->handled = true;
 		log_debug("api: %s %s", r->route->method, r->route->path);
 		r->route->handle(r->end->api->user.ctx, r);
@@ -330,6 +411,7 @@ static void on_connection(void *ctx, struct MHD_Connection *connection, void **a
 		return;
 	case MHD_CONNECTION_NOTIFY_CLOSED:
 		unlink_client(&end->serving, c);
+		end->dropped -= c->dropped;
 		api_client_free(&c);
 		*at = NULL;
 		end->connections--;
@@ -370,9 +452,11 @@ static void on_ready(struct api_client *c, bool request)
 
 	stop_waiting(end, c);
 	api_client_quiet(c);
-	if (request && end->connections >= API_CONNECTIONS && drop_idlest(end, NULL, false))
-		(void)MHD_run(end->http);
-	if (request && end->connections >= API_CONNECTIONS) {
+	request = request && !c->refused;
+	if (request && end->connections - end->dropped >= API_CONNECTIONS)
+		(void)drop_idlest(end, NULL, false); /* or there is none: then there is no room */
+	if (request &&
+	    (end->connections - end->dropped >= API_CONNECTIONS || end->dropped >= API_DROPPED)) {
 		refuse(c->fd, "503 Service Unavailable", "busy", "too many requests; try again");
 		request = false;
 	}
@@ -386,21 +470,29 @@ static void on_ready(struct api_client *c, bool request)
 	if (MHD_add_connection(end->http, fd, &any, sizeof(any.sa_family)) != MHD_YES)
 		log_warning("api: a client could not be taken: %s; it was dropped",
 			    strerrordesc_np(errno));
-	(void)MHD_run(end->http); /* what it could not do now comes back as an event */
+	run_http(end);
 	/* Only now: libmicrohttpd 1.0 starts an added connection in MHD_run(), 0.9 when it is added. */
 	api_client_free(&end->starting);
 }
 
-static void drop_oldest(struct api_end *end)
+/* The longest waiting one of the user, and of the process of that user's, that has most of them. */
+static void drop_waiting(struct api_end *end)
 {
-	struct api_client *c = end->waiting;
+	struct api_client *found = NULL;
+	unsigned int most = 0;
 
-	while (c && c->next)
-		c = c->next;
-	if (!c)
+	for (struct api_client *c = end->waiting; c; c = c->next) {
+		unsigned int count = count_alike(end->waiting, c);
+
+		if (count < most)
+			continue;
+		most = count;
+		found = c;
+	}
+	if (!found)
 		return;
-	stop_waiting(end, c);
-	api_client_free(&c);
+	stop_waiting(end, found);
+	api_client_free(&found);
 }
 
 static void add_waiting(struct api_end *end, int fd)
@@ -408,7 +500,7 @@ static void add_waiting(struct api_end *end, int fd)
 	struct api_client *c = NULL;
 
 	if (end->waiting_count >= API_WAITING)
-		drop_oldest(end);
+		drop_waiting(end);
 	if (api_client_new(&c, end->api->event, fd, on_ready, end) < 0)
 		return;
 	if (!api_listen_permits(&end->listen, c->fd, &c->peer)) {
@@ -416,8 +508,8 @@ static void add_waiting(struct api_end *end, int fd)
 			    end->listen.name, (unsigned int)c->peer.uid, (int)c->peer.pid);
 		refuse(c->fd, "403 Forbidden", "not-permitted",
 		       "be root or in the group of the socket");
-		api_client_free(&c);
-		return;
+		c->refused =
+			true; /* closed when its request comes: it would not read the answer before */
 	}
 	link_client(&end->waiting, c);
 	end->waiting_count++;
@@ -446,18 +538,21 @@ static int pause_accepting(struct api_end *end, int why)
 	return r;
 }
 
+/* Several: between two turns of this, requests are carried out. */
 static int on_accept(sd_event_source *s, int fd, uint32_t revents, void *ctx)
 {
-	int client = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-
 	(void)s, (void)revents;
-	if (client >= 0) {
-		add_waiting(ctx, client);
-		return 0;
+	for (int i = 0; i < ACCEPTED_AT_ONCE; i++) {
+		int client = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+		if (client >= 0)
+			add_waiting(ctx, client);
+		else if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)
+			return 0;
+		else
+			return pause_accepting(ctx, errno);
 	}
-	if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)
-		return 0;
-	return pause_accepting(ctx, errno);
+	return 0;
 }
 
 /* ---- libmicrohttpd in the loop ------------------------------------------------------------------------ */
@@ -467,7 +562,7 @@ static int on_http(sd_event_source *s, int fd, uint32_t revents, void *ctx)
 	struct api_end *end = ctx;
 
 	(void)s, (void)fd, (void)revents;
-	(void)MHD_run(end->http);
+	run_http(end);
 	return 0;
 }
 
@@ -476,16 +571,25 @@ static int on_http_timer(sd_event_source *s, uint64_t usec, void *ctx)
 	struct api_end *end = ctx;
 
 	(void)s, (void)usec;
-	(void)MHD_run(end->http);
+	run_http(end);
 	return 0;
 }
 
-static int on_again(sd_event_source *s, void *ctx)
+static int on_again(sd_event_source *s, uint64_t usec, void *ctx)
 {
 	struct api_end *end = ctx;
 
-	(void)s;
+	(void)s, (void)usec;
+	end->begun = 0;
+	for (unsigned int i = 0; i < AT_ONCE; i++) {
+		struct api_request *r = take_postponed(end);
+
+		if (r)
+			MHD_resume_connection(r->connection);
+	}
 	(void)MHD_run(end->http);
+	if (end->postponed)
+		run_again(end);
 	return 0;
 }
 
@@ -512,7 +616,7 @@ static int start_http(struct api_end *end)
 		MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
 		on_request, end, MHD_OPTION_NOTIFY_COMPLETED, on_completed, end,
 		MHD_OPTION_NOTIFY_CONNECTION, on_connection, end, MHD_OPTION_CONNECTION_LIMIT,
-		(unsigned int)API_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT,
+		(unsigned int)(API_CONNECTIONS + API_DROPPED), MHD_OPTION_CONNECTION_TIMEOUT,
 		(unsigned int)API_IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
 		(size_t)CONNECTION_KB * 1024, MHD_OPTION_END);
 	if (!end->http)
@@ -527,7 +631,8 @@ static int start_http(struct api_end *end)
 	if (r >= 0)
 		r = sd_event_source_set_enabled(end->timer, SD_EVENT_OFF);
 	if (r >= 0)
-		r = sd_event_add_defer(end->api->event, &end->again, on_again, end);
+		r = sd_event_add_time_relative(end->api->event, &end->again, CLOCK_MONOTONIC, 0, 1,
+					       on_again, end);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(end->again, SD_EVENT_OFF);
 	if (r >= 0)
@@ -557,13 +662,15 @@ int api_new(struct api **ret, struct sd_event *event, const char *run_dir,
 	if (!api)
 		return -ENOMEM;
 	*api = (struct api){ .event = event, .user = *user };
-	for (int i = 0; i < API_SOCKET_COUNT; i++)
+	for (int i = 0; i < API_SOCKET_COUNT; i++) {
 		api->end[i] = (struct api_end){ .api = api,
 						.which = i,
 						.listen = { .fd = -1,
 							    .run_dir = run_dir,
 							    .name = names[i],
 							    .group = api_groups[i] } };
+		api->end[i].postponed_last = &api->end[i].postponed;
+	}
 	api->dir = fdio_make_dir(run_dir, 0755);
 	if (api->dir < 0)
 		return fail(ret_why, api->dir, "%s: %s", run_dir, strerror(-api->dir));
@@ -598,12 +705,24 @@ int api_serve(struct api *api)
 	return r < 0 ? r : 0;
 }
 
+/* Nobody is left who could carry them out. */
+static void refuse_postponed(struct api_end *end)
+{
+	struct api_request *r;
+
+	while ((r = take_postponed(end))) {
+		r->handled = r->suspended = true;
+		api_error(r, MHD_HTTP_SERVICE_UNAVAILABLE, "stopping", "the daemon is stopping");
+	}
+}
+
 static void end_stop(struct api_end *end)
 {
+	refuse_postponed(end);
 	end->accept = sd_event_source_disable_unref(end->accept);
 	end->resume = sd_event_source_disable_unref(end->resume);
 	while (end->waiting)
-		drop_oldest(end);
+		drop_waiting(end);
 	api_listen_close(&end->listen);
 }
 

@@ -40,7 +40,8 @@ struct api_user {
 };
 
 #define API_BODY_MAX        (16u * 1024 * 1024)
-#define API_CONNECTIONS     64 /* on each socket; beyond, the one that did nothing for longest goes */
+#define API_CONNECTIONS     64                  /* on each socket; beyond, see drop_idlest() */
+#define API_DROPPED         64                  /* likewise, on their way out */
 #define API_BODIES_MAX      (64u * 1024 * 1024) /* of all connections of a socket; likewise */
 #define API_WAITING         32 /* on each socket: connected, but no request begun */
 #define API_DESCRIPTORS_MAX 1024

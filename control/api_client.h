@@ -10,9 +10,11 @@
 struct api_client {
 	struct api_client *prev, *next; /* in the list of its owner */
 	int fd;
-	int socket;         /* the same number once fd is libmicrohttpd's: to shut it down */
-	size_t body;        /* bytes of its request that we hold */
-	bool busy, dropped; /* its request is being worked on; it was shut down */
+	int socket;   /* the same number once fd is libmicrohttpd's: to shut it down */
+	size_t body;  /* bytes of its request that we hold */
+	bool refused; /* it was told so: nothing of it is to be read */
+	/* Its request is being worked on, or waits for its turn; it was shut down. */
+	bool busy, postponed, dropped;
 	struct ucred peer;
 	struct fd_list fds;
 	unsigned int preambles;

@@ -12,7 +12,7 @@
 
 #include "fail.h"
 
-#define BACKLOG         128
+#define BACKLOG         4096  /* who finds it full is refused at once */
 #define PEER_GROUPS_MAX 65536 /* NGROUPS_MAX of the kernel */
 
 static bool is_alive(const struct sockaddr_un *at)

@@ -144,7 +144,7 @@ def test_connections_are_bounded(daemon):
         statuses.append(answer.status)
     assert statuses == [200] * 3 * CONNECTIONS
     held = f"/proc/{daemon.process.pid}/fd"
-    assert sum(os.path.realpath(f"{held}/{n}").split("/")[-1].startswith("socket:") for n in os.listdir(held)) < 2 * CONNECTIONS
+    assert sum(os.readlink(f"{held}/{n}").startswith("socket:") for n in os.listdir(held)) < 2 * CONNECTIONS
     assert daemon.request("GET", "/v1/version")[0] == 200  # the other socket has places of its own
     for client in clients:
         client.close()

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * --policy FILE, at a start and on SIGHUP: the daemon opens the files itself, each once, never through a
- * symbolic link, and hands the descriptors to the same apply as everybody else. Which set files there are
+ * symbolic link, only where nobody else could have put them, and hands the descriptors to the same apply as everybody else. Which set files there are
  * is found out by a child, because the text is not to be read by anything that has rights.
  */
 #include <errno.h>
@@ -70,18 +70,75 @@ static void on_applied(void *ctx, const struct apply_outcome *o)
 	over(d, o->result == APPLY_DONE || o->result == APPLY_UNCHANGED);
 }
 
+/* root's or ours, and nobody else can change it; in a sticky directory nobody else can change what is there. */
+static bool is_trusted(const struct stat *st)
+{
+	bool sticky = S_ISDIR(st->st_mode) && st->st_mode & S_ISVTX;
+
+	return (st->st_uid == 0 || st->st_uid == geteuid()) && (sticky || !(st->st_mode & 022));
+}
+
+/* From the directory up to the root: whoever can write to one of them can put another file into place. */
+static int check_way(int dir)
+{
+	_cleanup_close_ int at = openat(dir, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	struct stat here, above;
+
+	if (at < 0 || fstat(at, &here) < 0)
+		return -errno;
+	for (;;) {
+		int up = openat(at, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+		if (up < 0)
+			return -errno;
+		closep(&at);
+		at = up;
+		if (!is_trusted(&here))
+			return -EPERM;
+		if (fstat(at, &above) < 0)
+			return -errno;
+		if (above.st_dev == here.st_dev && above.st_ino == here.st_ino)
+			return 0;
+		here = above;
+	}
+}
+
+/* By its directory, which was looked at: what is opened is what lies in there, once. */
 static int open_file(int dir, const char *path)
 {
-	int fd = openat(dir, path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	_cleanup_free_ char *copy = strdup(path);
+	_cleanup_close_ int parent = -1, fd = -1;
+	const char *slash = strrchr(path, '/');
 	struct stat st;
+	int r;
 
-	if (fd < 0)
+	if (!copy)
+		return -ENOMEM;
+	parent = openat(dir, dirname(copy), O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (parent < 0)
 		return -errno;
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-		closep(&fd);
+	r = check_way(parent);
+	if (r < 0)
+		return r;
+	fd = openat(parent, slash ? slash + 1 : path,
+		    O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))
 		return -EINVAL;
-	}
-	return fd;
+	return is_trusted(&st) ? TAKE_FD(fd) : -EPERM;
+}
+
+static const char *why_not_opened(int r)
+{
+	if (r == -ELOOP)
+		return "it is a symbolic link; name the file itself";
+	if (r == -EINVAL)
+		return "it is no regular file";
+	if (r == -EPERM)
+		return "others than root and the daemon's user can write to it, or to a directory on "
+		       "the way to it";
+	return strerrordesc_np(-r);
 }
 
 /* A set file that cannot be opened is left out: the compiler then says at which place it is missing. */
@@ -97,7 +154,7 @@ static int open_sets(struct reload *r, struct json_object *paths)
 
 		if (fd < 0) {
 			log_warning("policy: %s: cannot be opened: %s", text ? text : "null",
-				    fd == -ELOOP ? "it is a symbolic link" : strerrordesc_np(-fd));
+				    why_not_opened(fd));
 			continue;
 		}
 		if (r->request.fds.count >= JOB_FILES || vec_push(&r->request.fds, fd) < 0) {
@@ -188,14 +245,10 @@ void daemon_reload(struct daemon *d)
 	input.fds = &r->request.fds;
 	if (!res)
 		res = job_start(&r->job, d->event, &input, on_paths, r);
-	if (res == -ELOOP)
-		give_up(r, d->options->policy, "it is a symbolic link; name the file itself");
-	else if (res == -EINVAL)
-		give_up(r, d->options->policy, "it is no regular file");
-	else if (res < 0)
-		give_up(r, d->options->policy, strerrordesc_np(-res));
-	if (res < 0)
+	if (res < 0) {
+		give_up(r, d->options->policy, why_not_opened(res));
 		return;
+	}
 	d->reload = r;
 	d->changing = true;
 }

@@ -174,3 +174,40 @@ def test_what_root_left_is_handed_over(lab):
     daemon.spawn()
     assert daemon.process.wait(10) == 1 and "belongs to user 1" in daemon.logged()
     assert owners(daemon) == {1, NOBODY}
+
+
+def test_a_policy_that_others_can_write_is_refused(lab):
+    """--policy FILE in the hands of others: of another user, writable to all, below a directory that is either, or
+    a link. Each is refused by name at the start, and on SIGHUP costs nothing but a line in the log. A set file
+    likewise is missing. A sticky directory will do. Rules out a check of the file alone."""
+    host, _ = lab.quiet_pair()
+    text = """version: 1
+attach:
+  wan: {dev: wan0, hook: tc}
+sets:
+  listed: {file: listed.txt}
+filter:
+  wan-in:
+    at: wan.ingress
+    default: pass
+    rules:
+      - {id: listed, from: $listed, do: drop}
+"""
+    path, top = lab.write("a/b/policy.yaml", text), f"{lab.dir}/a"
+    listed = lab.write("a/b/listed.txt", "198.51.100.1\n")
+    daemon = lab.daemon(host, "--policy", path, start=False)
+    wrong = [(os.chmod, path, 0o666, 0o644), (os.chmod, top, 0o777, 0o755),
+             (lambda p, uid: os.chown(p, uid, 0), path, 1, 0), (lambda p, uid: os.chown(p, uid, 0), top, 1, 0),
+             (os.chmod, listed, 0o622, 0o644)]
+    for change, what, bad, good in wrong:
+        change(what, bad)
+        daemon.spawn()
+        assert daemon.process.wait(10) == 1 and "others than root" in daemon.logged(), what
+        os.truncate(daemon.log, 0)
+        change(what, good)
+    os.chmod(top, 0o1777)
+    daemon.start()
+    os.chmod(path, 0o666)
+    daemon.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "the running policy stays" in daemon.logged(), "the refusal")
+    assert daemon.ok("status")["policy"]["generation"] == 1 and daemon.attached("wan0")

@@ -247,7 +247,7 @@ static unsigned int count_alike(const struct api_client *list, const struct api_
  * that has been idle longest. One whose request is being worked on stays. libmicrohttpd sees the end of the stream
  * in its next run.
  */
-static bool drop_idlest(struct api_end *end, const struct api_client *spared, bool with_body)
+static bool drop_idlest(struct api_end *end, bool with_body)
 {
 	struct api_client *found = NULL;
 	unsigned int most = 0;
@@ -255,7 +255,7 @@ static bool drop_idlest(struct api_end *end, const struct api_client *spared, bo
 	for (struct api_client *c = end->serving; c; c = c->next) {
 		unsigned int rank = 2 * count_alike(end->serving, c) + !c->postponed;
 
-		if (c->busy || c->dropped || c == spared || (with_body && !c->body) || rank < most)
+		if (c->busy || c->dropped || (with_body && !c->body) || rank < most)
 			continue;
 		most = rank;
 		found = c;
@@ -281,8 +281,10 @@ static int append(struct api_request *r, const char *bytes, size_t len)
 	r->body.count += len;
 	r->client->body += len;
 	r->end->bodies += len;
-	while (r->end->bodies > API_BODIES_MAX && drop_idlest(r->end, r->client, true))
+	r->client->busy = true; /* not this one */
+	while (r->end->bodies > API_BODIES_MAX && drop_idlest(r->end, true))
 		;
+	r->client->busy = false;
 	return 0;
 }
 
@@ -454,7 +456,7 @@ static void on_ready(struct api_client *c, bool request)
 	api_client_quiet(c);
 	request = request && !c->refused;
 	if (request && end->connections - end->dropped >= API_CONNECTIONS)
-		(void)drop_idlest(end, NULL, false); /* or there is none: then there is no room */
+		(void)drop_idlest(end, false); /* or there is none: then there is no room */
 	if (request &&
 	    (end->connections - end->dropped >= API_CONNECTIONS || end->dropped >= API_DROPPED)) {
 		refuse(c->fd, "503 Service Unavailable", "busy", "too many requests; try again");

@@ -88,7 +88,7 @@ static void handle_later(void *ctx, struct api_request *r)
 
 static void handle_much_later(void *ctx, struct api_request *r)
 {
-	answer_later(ctx, r, 1000000);
+	answer_later(ctx, r, 3000000);
 }
 
 static void handle_json(void *ctx, struct api_request *r)

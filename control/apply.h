@@ -71,7 +71,7 @@ struct apply_outcome {
 	uint32_t lines_changed;
 	uint64_t rules, compile_ms, install_ms, image_bytes;
 	struct json_object *confirm; /* see confirm_report(); NULL when there is no need to */
-	uint64_t members_dropped; /* of run-time sets that the policy no longer has */
+	uint64_t members_dropped;    /* of run-time sets that the policy no longer has */
 };
 
 typedef void apply_done_fn(void *ctx, const struct apply_outcome *outcome);

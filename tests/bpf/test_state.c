@@ -19,14 +19,12 @@
 #include "lib/rig.h"
 #include "tests/lib/rng.h"
 
-#define FIN 0x01
-#define SYN 0x02
-#define RST 0x04
-#define PSH 0x08
-#define ACK 0x10
-
+#define FIN      0x01
+#define SYN      0x02
+#define RST      0x04
+#define PSH      0x08
+#define ACK      0x10
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))
-
 static const char policy[] =
 	"version: 1\nattach:\n  wan: {dev: lo}\nfilter:\n"
 	"  wan-in:\n    at: wan.ingress\n    default: drop\n    rules:\n"

@@ -131,6 +131,10 @@ static int open_pins(struct handover *h, const char *path, const struct privileg
 	if (h->pins < 0)
 		return fail(ret_why, -errno, "%s: %s", path, strerrordesc_np(errno));
 	(void)snprintf(h->pin_path, sizeof(h->pin_path), PINS_BY_FD, h->pins); /* always fits */
+	/* Who stays root can make the directory anew when somebody removes it. */
+	if (user->uid == geteuid() &&
+	    snprintf(h->pin_path, sizeof(h->pin_path), "%s", path) >= (int)sizeof(h->pin_path))
+		return fail(ret_why, -ENAMETOOLONG, "%s: too long", path);
 	return hand_over(h->pins, path, user, ret_why);
 }
 

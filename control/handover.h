@@ -5,14 +5,16 @@
  */
 #pragma once
 
+#include <limits.h>
+
 #include "cleanup.h"
 
 struct options;
 struct privilege_user;
 
 struct handover {
-	int pins;          /* the directory of the pins, or -1 */
-	char pin_path[32]; /* the way to it that needs no right on what lies above */
+	int pins;                /* the directory of the pins, or -1 */
+	char pin_path[PATH_MAX]; /* the way to it that needs no right on what lies above */
 };
 
 /*

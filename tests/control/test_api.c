@@ -86,8 +86,12 @@ static void handle_later(void *ctx, struct api_request *r)
 	answer_later(ctx, r, 50000);
 }
 
+/* Shared with the server: requests of the kind below that it has begun. */
+static int *begun;
+
 static void handle_much_later(void *ctx, struct api_request *r)
 {
+	__atomic_fetch_add(begun, 1, __ATOMIC_RELAXED);
 	answer_later(ctx, r, 3000000);
 }
 
@@ -173,6 +177,10 @@ static int start_server(void **state)
 	if (!mkdtemp(dir) || pipe(ends) < 0)
 		return -1;
 	(void)snprintf(run_dir, sizeof(run_dir), "%s/run", dir);
+	begun = mmap(NULL, sizeof(*begun), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+		     0);
+	if (begun == MAP_FAILED)
+		return -1;
 	server = fork();
 	if (!server) {
 		close(ends[0]);
@@ -552,6 +560,8 @@ static void a_full_house_says_so(void **state)
 		busy[i] = dial();
 		say(busy[i], "POST /much-later HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
 	}
+	for (int i = 0; i < 200 && __atomic_load_n(begun, __ATOMIC_RELAXED) < API_CONNECTIONS; i++)
+		usleep(10000);
 	fd = dial();
 	say(fd, HELLO);
 	assert_int_equal(hear(fd, NULL), 503);

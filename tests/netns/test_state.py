@@ -170,7 +170,8 @@ def test_a_handshake_by_cookie_completes(lab, hook, always):
     flood = contextlib.nullcontext() if always else Flood(lab, host, peer)
     with flood:
         for _ in range(5):
-            assert all(echoed(lab, peer, HOST[n], 80) for n in FAMILIES)
+            # The flood also fills the device's queue: a SYN may be lost there, and is sent again.
+            assert all(echoed(lab, peer, HOST[n], 80, limit=20.0) for n in FAMILIES)
     cookies = int(netstat(lab, host, "TcpExt:", "SyncookiesRecv"))
     assert cookies == 10 if always else cookies > 0
     assert daemon.rule("wan-in", "web")["packets"] >= 10

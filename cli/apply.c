@@ -258,21 +258,17 @@ static enum status show_answer(const struct invocation *call, const struct answe
 }
 
 /* The daemon refuses what would cut it off. */
-static void add_login(const struct invocation *call, struct json_object *body)
+static void add_login(const struct login *login, struct json_object *body)
 {
 	char here[INET6_ADDRSTRLEN], there[INET6_ADDRSTRLEN];
-	struct json_object *json;
-	struct login login;
+	struct json_object *json = json_object_new_object();
 
-	if (call->value[OPTION_FORCE] || !login_find(&login))
-		return;
-	json = json_object_new_object();
-	(void)inet_ntop(login.family, &login.here, here, sizeof(here)); /* both fit */
-	(void)inet_ntop(login.family, &login.there, there, sizeof(there));
+	(void)inet_ntop(login->family, &login->here, here, sizeof(here)); /* both fit */
+	(void)inet_ntop(login->family, &login->there, there, sizeof(there));
 	json_set(json, "here", json_object_new_string(here));
-	json_set(json, "here_port", json_object_new_int(login.here_port));
+	json_set(json, "here_port", json_object_new_int(login->here_port));
 	json_set(json, "there", json_object_new_string(there));
-	json_set(json, "there_port", json_object_new_int(login.there_port));
+	json_set(json, "there_port", json_object_new_int(login->there_port));
 	json_set(body, "login", json);
 }
 
@@ -289,6 +285,8 @@ static enum status send_parcel(const struct invocation *call, const struct parce
 		.timeout_ms = CHANGE_TIMEOUT_MS,
 	};
 	enum status status;
+	struct login login;
+	bool logged_in;
 
 	if (!body) {
 		term_error("out of memory");
@@ -297,10 +295,12 @@ static enum status send_parcel(const struct invocation *call, const struct parce
 	json_set(body, "file", json_object_new_string(p->in->name));
 	json_set(body, "dir", dir_name(p->in));
 	json_set(body, "paths", json_object_get(p->paths));
-	add_login(call, body);
+	logged_in = login_find(&login);
+	if (logged_in && !call->value[OPTION_FORCE])
+		add_login(&login, body);
 	if (p->confirm_given)
 		json_set(body, "confirm_ms", json_object_new_uint64(p->confirm_ms));
-	else if (login_is_remote())
+	else if (logged_in || login_says_remote())
 		json_set(body, "confirm_preset_ms", json_object_new_uint64(DEFAULT_CONFIRM_MS));
 	status = client_send(call, &rq, &answer);
 	return status == STATUS_DONE ? show_answer(call, &answer) : status;

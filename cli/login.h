@@ -25,5 +25,5 @@ struct login {
  */
 bool login_find(struct login *ret);
 
-/* Whether the caller sits at a terminal of a remote login, be the connection known or not. */
-bool login_is_remote(void);
+/* Without the connection: whether the caller sits at a terminal whose environment says that the login is remote. */
+bool login_says_remote(void);

@@ -3,6 +3,7 @@
 tests/netns, as root, after make. PENSTOCK_BUILD names the directory of the binaries, PENSTOCK_DATA that of
 the real lists, PENSTOCK_LONG=1 asks for the full figures."""
 import os
+import resource
 import signal
 import sys
 
@@ -32,3 +33,17 @@ def lab():
         yield made
     finally:
         made.close()
+
+
+@pytest.fixture
+def open_files():
+    """Called with a number: so many files may be open in the test, or it is skipped."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def want(count):
+        if hard < count:
+            pytest.skip(f"{count} files must be open at a time, the limit is {hard}")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+    yield want
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -7,6 +7,19 @@ HOST = {4: "10.77.1.1", 6: "2001:db8:77:1::1"}
 PEER = {4: "10.77.1.2", 6: "2001:db8:77:1::2"}
 FAR = {4: "10.77.2.2", 6: "2001:db8:77:2::2"}
 FAMILIES = 4, 6
+# What a daemon has to do when its clients are what is tried.
+BANNED = """version: 1
+attach:
+  wan: {dev: wan0, hook: tc}
+sets:
+  banned: {max: 100}
+filter:
+  wan-in:
+    at: wan.ingress
+    default: pass
+    rules:
+      - {id: banned, from: $banned, do: drop}
+"""
 BLOCKED = 0.7  # seconds until a connection attempt counts as blocked: the first SYN is repeated after one
 
 

@@ -12,20 +12,9 @@ import time
 import pytest
 
 from lab import LONG, wait_for
+from lines import BANNED
 
 MESSAGES = 1000000 if LONG else 10000
-POLICY = """version: 1
-attach:
-  wan: {dev: wan0, hook: tc}
-sets:
-  banned: {max: 100}
-filter:
-  wan-in:
-    at: wan.ingress
-    default: pass
-    rules:
-      - {id: banned, from: $banned, do: drop}
-"""
 # Connects a thousand times at once and says nothing, or next to nothing.
 MANY = """import socket, sys, time
 clients = [socket.socket(socket.AF_UNIX) for _ in range(1000)]
@@ -128,7 +117,7 @@ class Served:
 def daemon(lab):
     host, _ = lab.quiet_pair()
     daemon = lab.daemon(host)
-    daemon.apply(POLICY)
+    daemon.apply(BANNED)
     daemon.ok("explain", "--at", "wan.ingress", "udp 192.0.2.1:1 > 192.0.2.2:2")  # loads its programs once
     return daemon
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The daemon dies, again and again, and comes back as another build: enforcement, flows and counters go on."""
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -99,13 +98,8 @@ class Streams:
 
 
 @pytest.fixture
-def many_files():
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard < FLOWS + 500:
-        pytest.skip(f"{FLOWS} sockets need as many open files, the limit is {hard}")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+def many_files(open_files):
+    open_files(FLOWS + 500)
 
 
 class Flows:

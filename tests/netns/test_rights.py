@@ -6,19 +6,8 @@ import shutil
 import pytest
 
 from lab import BUILD, wait_for
+from lines import BANNED
 
-POLICY = """version: 1
-attach:
-  wan: {dev: wan0, hook: tc}
-sets:
-  banned: {max: 100}
-filter:
-  wan-in:
-    at: wan.ingress
-    default: pass
-    rules:
-      - {id: banned, from: $banned, do: drop}
-"""
 READERS, ADMINS = 64001, 64002  # groups that exist for the daemon alone
 READ_VERBS = [("status",), ("rules",), ("sets",), ("drops",), ("set", "list", "banned"), ("diff", "policy.yaml"),
               ("explain", "--at", "wan.ingress", "udp 192.0.2.1:1 > 10.77.1.1:53")]
@@ -46,7 +35,7 @@ class Site:
                 f"{BUILD}/penstockd", "--foreground", "--instance", daemon.instance, "--run-dir", daemon.run_dir,
                 "--state-dir", daemon.state_dir, stderr=log)
         wait_for(lambda: daemon.cli("status").exit == 0, "the daemon to answer")
-        daemon.apply(POLICY)
+        daemon.apply(BANNED)
         self.penstock = shutil.copy(f"{BUILD}/penstock", lab.dir)  # where anybody can reach it
 
     def run_as(self, *command, groups=()):

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """Floods of spoofed packets against established flows. PENSTOCK_LONG=1: five million SYNs."""
-import resource
 import select
 import socket
 import subprocess
@@ -36,13 +35,8 @@ while sys.stdin.readline():
 
 
 @pytest.fixture
-def many_files():
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard < CONNECTIONS + 1000:
-        pytest.skip(f"{CONNECTIONS} connections need as many open files, the limit is {hard}")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+def many_files(open_files):
+    open_files(CONNECTIONS + 1000)
 
 
 class Connections:

@@ -204,13 +204,15 @@ class Lab:
     # ---- namespaces and devices
 
     def namespace(self, name):
-        """Gives its full name. No router, no address by itself, no reverse path check."""
+        """Gives its full name. No router, no address by itself, no reverse path check. Reports of joined groups are
+        repeated at once, not within a second: no test that counts frames meets one long after the setup."""
         full = f"{self.id}-{name}"
         self.sh("ip", "netns", "add", full)
         self.namespaces.append(full)
         self.run(full, "sysctl", "-qw", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.default.rp_filter=0",
                  "net.ipv6.conf.default.accept_dad=0", "net.ipv6.conf.default.router_solicitations=0",
-                 "net.ipv6.conf.default.addr_gen_mode=1", "net.ipv4.ip_forward=1",
+                 "net.ipv6.conf.default.addr_gen_mode=1", "net.ipv6.conf.default.mldv2_unsolicited_report_interval=1",
+                 "net.ipv4.ip_forward=1",
                  "net.ipv6.conf.all.forwarding=1")
         self.ip(full, "link set lo up")
         return full

@@ -296,8 +296,10 @@ static enum status send_parcel(const struct invocation *call, const struct parce
 	json_set(body, "dir", dir_name(p->in));
 	json_set(body, "paths", json_object_get(p->paths));
 	logged_in = login_find(&login);
-	if (logged_in && !call->value[OPTION_FORCE])
+	if (logged_in)
 		add_login(&login, body);
+	if (call->value[OPTION_FORCE])
+		json_set(body, "force", json_object_new_boolean(true));
 	if (p->confirm_given)
 		json_set(body, "confirm_ms", json_object_new_uint64(p->confirm_ms));
 	else if (logged_in || login_says_remote())

@@ -54,7 +54,7 @@ const struct option_def command_options[OPTION_COUNT] = {
 			     .metavar = "TIME",
 			     .help = "go back unless it is confirmed within this time; 0: need not be" },
 	[OPTION_NO_CONFIRM] = { .name = "no-confirm", .help = "take effect for good at once" },
-	[OPTION_FORCE] = { .name = "force", .help = "also when it cuts off your own login" },
+	[OPTION_FORCE] = { .name = "force", .help = "whatever it cuts off or drops" },
 	[OPTION_LIST] = { .name = "list",
 			  .help = "show the policies that ran, and change nothing" },
 	[OPTION_CHAIN] = { .name = "chain",
@@ -143,7 +143,8 @@ const struct command commands[] = {
 			"Meanwhile no other change begins.\n"
 			"\n"
 			"A policy that drops packets of the caller's own remote login, or a new one from the same peer,\n"
-			"is refused with the rule that does, unless '--force' is given.",
+			"is refused with the rule that does, unless '--force' is given; so is one whose tables drop what\n"
+			"its own 'safety.never-drop' protects.",
 		.args = FILE_ARG,
 		.options = OPTION_BIT(OPTION_CONFIRM) | OPTION_BIT(OPTION_NO_CONFIRM) |
 			   OPTION_BIT(OPTION_FORCE),

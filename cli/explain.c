@@ -55,7 +55,7 @@ static enum status batch_add(struct batch *b, const uint8_t *frame, size_t len)
 		b->frames = json_object_new_array();
 	if (!hex || !b->frames)
 		return out_of_memory();
-	frame_to_hex(frame, len, hex);
+	hex_write(frame, len, hex);
 	text = json_object_new_string(hex);
 	if (!text || json_object_array_add(b->frames, text)) {
 		json_object_put(text);

@@ -253,14 +253,3 @@ int frame_from_hex(const char *text, uint8_t *frame, size_t room, size_t *ret_le
 	*ret_len = len;
 	return 0;
 }
-
-void frame_to_hex(const uint8_t *frame, size_t len, char *text)
-{
-	static const char digits[] = "0123456789abcdef";
-
-	for (size_t i = 0; i < len; i++) {
-		*text++ = digits[frame[i] >> 4];
-		*text++ = digits[frame[i] & 15];
-	}
-	*text = '\0';
-}

@@ -18,6 +18,3 @@ size_t frame_build(const struct tuple *t, uint8_t frame[static FRAME_MAX]);
  * room does not suffice.
  */
 int frame_from_hex(const char *text, uint8_t *frame, size_t room, size_t *ret_len) _must_check_;
-
-/* Room for 2 * len + 1 characters. */
-void frame_to_hex(const uint8_t *frame, size_t len, char *text);

@@ -275,6 +275,15 @@ static int save(struct apply *a)
 	return 0;
 }
 
+/* The new bank is asked for the login, and for what is never to be dropped. */
+static int guard(struct apply *a)
+{
+	struct daemon *d = a->d;
+	int r = guard_ask(&a->request.login, d, a->generation, a->installed.bank, &a->why);
+
+	return r ?: guard_never_drop(d, a->generation, a->installed.bank, &a->why);
+}
+
 static void install(void *ctx)
 {
 	struct apply *a = ctx;
@@ -296,8 +305,8 @@ static void install(void *ctx)
 	if (!r)
 		r = install_write(d->loader, a->image.lines, a->image.count, &a->installed,
 				  &a->why);
-	if (!r)
-		r = guard_ask(&a->request.login, d, a->generation, a->installed.bank, &a->why);
+	if (!r && !a->request.forced)
+		r = guard(a);
 	if (!r)
 		r = clear_slots(a);
 	job_result_done(&a->image);

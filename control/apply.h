@@ -44,6 +44,7 @@ struct apply_request {
 	uint64_t confirm_ms;
 	uint64_t confirm_preset_ms; /* else by the policy, else this; 0: no need to */
 	struct guard login;         /* that must not be cut off */
+	bool forced;                /* whatever it cuts off or drops */
 	pid_t pid;                  /* who asked, 0: ourselves */
 	uid_t uid;
 };

@@ -10,6 +10,7 @@
 
 #include "fail.h"
 #include "jsonobj.h"
+#include "str.h"
 
 static const char *const hooks[] = {
 	[MODEL_HOOK_AUTO] = "auto",
@@ -20,22 +21,12 @@ static const char *const hooks[] = {
 
 void digest_format(const uint8_t digest[static 16], char text[static DIGEST_TEXT])
 {
-	for (size_t i = 0; i < 16; i++)
-		(void)snprintf(text + 2 * i, 3, "%02x", digest[i]); /* always fits */
+	hex_write(digest, 16, text);
 }
 
 bool digest_parse(const char *text, uint8_t ret[static 16])
 {
-	if (!text || strlen(text) != 32)
-		return false;
-	for (size_t i = 0; i < 16; i++) {
-		unsigned int byte;
-
-		if (sscanf(text + 2 * i, "%2x", &byte) != 1)
-			return false;
-		ret[i] = (uint8_t)byte;
-	}
-	return true;
+	return hex_read(text, ret, 16) == 16;
 }
 
 /* A member that must be a text; NULL, too, when there is no memory for the copy. */
@@ -108,7 +99,8 @@ static int read_rule(struct generation *g, struct generation_chain *c, struct js
 {
 	const char *mode = json_text(json, "mode");
 	struct generation_rule rule = { .id = copy_text(g, json, "id"),
-					.source = copy_text(g, json, "source") };
+					.source = copy_text(g, json, "source"),
+					.frames = json_member(json, "frames", json_type_array) };
 	int r = read_verdict(json_text(json, "do"), &rule.verdict);
 
 	if (r < 0 || !rule.id || !rule.source || !mode)

@@ -23,6 +23,7 @@ struct generation_rule {
 	enum dp_verdict verdict;
 	bool audit;
 	uint32_t slot;
+	struct json_object *frames; /* that it must pass, in the manifest; NULL for most */
 };
 
 struct generation_chain {

@@ -16,6 +16,8 @@
 #include "jsonobj.h"
 #include "log.h"
 #include "report.h"
+#include "str.h"
+#include "witness.h"
 
 #define TTL 64
 
@@ -158,14 +160,13 @@ static void name_cause(const struct generation_chain *c, const struct dp_explain
 			       c->name, c->rules.at[said->rule].source);
 }
 
-static int refuse(const struct guard *g, const struct generation *next, const struct guard_frame *f,
-		  const struct dp_explain *said, char **ret_why)
+static int refuse(const struct guard *g, const struct guard_frame *f, const char *cause,
+		  char **ret_why)
 {
-	char here[INET6_ADDRSTRLEN], there[INET6_ADDRSTRLEN], cause[256];
+	char here[INET6_ADDRSTRLEN], there[INET6_ADDRSTRLEN];
 
 	(void)inet_ntop(g->family, &g->here.addr, here, sizeof(here)); /* both fit */
 	(void)inet_ntop(g->family, &g->there.addr, there, sizeof(there));
-	name_cause(generation_chain(next, g->zone, f->dir), said, cause, sizeof(cause));
 	return fail(
 		ret_why, -EPERM,
 		"it would lock you out: of your login from %s port %u to %s port %u, %s drops %s; "
@@ -173,17 +174,49 @@ static int refuse(const struct guard *g, const struct generation *next, const st
 		there, g->there.port, here, g->here.port, cause, f->what);
 }
 
+static int fail_unasked(int r, const char *what, char **ret_why)
+{
+	if (*ret_why)
+		return r;
+	return fail(ret_why, r,
+		    "whether it %s cannot be told: %s; '--force' applies it all the same", what,
+		    strerrordesc_np(-r));
+}
+
+#define CAUSE_BYTES 256
+
+/* 1: it passes; 0: it drops, and why. */
+static int ask(struct daemon *d, const struct generation *next, const struct explain_question *q,
+	       char cause[static CAUSE_BYTES], char **ret_why)
+{
+	struct explain_answer answer;
+	int r = d->explain ? 0 : explain_new(&d->explain, d->loader, ret_why);
+
+	if (!r)
+		r = explain_run(d->explain, q, &answer);
+	if (r < 0)
+		return r;
+	if (strcmp(report_verdict(answer.said.reason), "drop"))
+		return 1;
+	name_cause(generation_chain(next, q->zone, q->dir), &answer.said, cause, CAUSE_BYTES);
+	return 0;
+}
+
+static enum loader_prog prog_of(enum dp_dir dir)
+{
+	return dir == DP_EGRESS ? LOADER_TC_EGRESS : LOADER_XDP_INGRESS;
+}
+
 int guard_ask(const struct guard *g, struct daemon *d, const struct generation *next,
 	      unsigned int bank, char **ret_why)
 {
-	int r = !g->zone || d->explain ? 0 : explain_new(&d->explain, d->loader, ret_why);
+	int r = 1;
 
-	for (size_t i = 0; !r && g->zone && i < sizeof(frames) / sizeof(*frames); i++) {
+	for (size_t i = 0; r > 0 && g->zone && i < sizeof(frames) / sizeof(*frames); i++) {
 		const struct guard_frame *f = &frames[i];
-		struct explain_answer answer;
 		struct guard_packet packet;
 		const struct explain_question q = {
-			.prog = f->dir == DP_EGRESS ? LOADER_TC_EGRESS : LOADER_XDP_INGRESS,
+			.prog = prog_of(f->dir),
 			.zone = g->zone,
 			.dir = f->dir,
 			.bank = bank + 1,
@@ -191,15 +224,58 @@ int guard_ask(const struct guard *g, struct daemon *d, const struct generation *
 			.frame = &packet,
 			.len = make_packet(g, f, &packet),
 		};
+		char cause[CAUSE_BYTES];
 
-		r = explain_run(d->explain, &q, &answer);
-		if (!r && !strcmp(report_verdict(answer.said.reason), "drop"))
-			return refuse(g, next, f, &answer.said, ret_why);
+		r = ask(d, next, &q, cause, ret_why);
+		if (!r)
+			return refuse(g, f, cause, ret_why);
 	}
-	if (r < 0 && !*ret_why)
-		(void)fail(ret_why, r,
-			   "whether it locks you out cannot be told: %s; '--force' applies it "
-			   "all the same",
-			   strerrordesc_np(-r));
-	return r;
+	return r < 0 ? fail_unasked(r, "locks you out", ret_why) : 0;
+}
+
+/* ---- what is never to be dropped ------------------------------------------------------------------------ */
+
+/* The frames of one rule, as `frames` of the manifest. */
+static int ask_frames(struct daemon *d, const struct generation *next, struct explain_question q,
+		      const struct generation_rule *rule, char **ret_why)
+{
+	struct json_object *texts = rule->frames;
+
+	for (size_t i = 0; i < (texts ? json_object_array_length(texts) : 0); i++) {
+		const char *text = json_object_get_string(json_object_array_get_idx(texts, i));
+		uint8_t frame[WITNESS_BYTES];
+		ssize_t len = hex_read(text, frame, sizeof(frame));
+		char cause[CAUSE_BYTES];
+		int r;
+
+		q.frame = frame;
+		q.len = len < 0 ? 0 : (uint32_t)len;
+		r = ask(d, next, &q, cause, ret_why);
+		if (!r)
+			return fail(
+				ret_why, -EPERM,
+				"it would drop what '%s' (%s) says is never dropped: %s drops the frame "
+				"%s; '--force' applies it all the same",
+				rule->id, rule->source, cause, text);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int guard_never_drop(struct daemon *d, const struct generation *next, unsigned int bank,
+		     char **ret_why)
+{
+	int r = 0;
+
+	for (size_t i = 0; !r && i < next->chains.count; i++) {
+		const struct generation_chain *c = &next->chains.at[i];
+		const struct explain_question q = {
+			.prog = prog_of(c->dir), .zone = c->zone, .dir = c->dir, .bank = bank + 1
+		};
+
+		for (size_t n = 0; !r && n < c->rules.count; n++)
+			r = ask_frames(d, next, q, &c->rules.at[n], ret_why);
+	}
+	return r < 0 ? fail_unasked(r, "keeps to 'never-drop'", ret_why) : 0;
 }

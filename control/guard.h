@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Does a policy cut off who applies it? Before the flip, four frames of his login go through the new bank: its next
- * packet, the reply, a fresh SYN from the same peer, and the reply to that. Frames are run by explain's load of the
- * program: never matched here.
+ * packet, the reply, a fresh SYN from the same peer, and the reply to that. And does it drop what it says it never
+ * drops? Frames are run by explain's load of the program: never matched here.
  */
 #pragma once
 
@@ -42,8 +42,12 @@ void guard_aim(struct guard *g, struct daemon *d, const struct generation *next,
 	       const struct overrides *overrides);
 
 /*
- * On the worker, with the policy in a bank that is not active. 0, or -EPERM with a sentence that names the frame,
- * the rule and its place; other errors: it cannot be told, with a sentence.
+ * Of the login. On the worker, with the policy in a bank that is not active. 0, or -EPERM with a sentence that names
+ * the frame, the rule and its place; other errors: it cannot be told, with a sentence.
  */
 int guard_ask(const struct guard *g, struct daemon *d, const struct generation *next,
 	      unsigned int bank, char **ret_why) _must_check_;
+
+/* The same of what `safety.never-drop` promises, in both directions, with frames that the compiler made of it. */
+int guard_never_drop(struct daemon *d, const struct generation *next, unsigned int bank,
+		     char **ret_why) _must_check_;

@@ -163,6 +163,7 @@ static int fill(struct apply_request *to, struct api_request *r, struct json_obj
 	to->fds = *api_descriptors(r);
 	*api_descriptors(r) = (struct fd_list){};
 	read_confirm(to, json);
+	to->forced = json_object_get_boolean(json_member(json, "force", json_type_boolean));
 	if (!guard_read(&to->login, json_object_object_get(json, "login")))
 		to->login.family = AF_UNSPEC;
 	to->pid = api_peer(r)->pid;

@@ -268,22 +268,19 @@ static int look_at(struct question *q)
 
 static int read_frame(const char *hex, struct frame *ret)
 {
-	size_t len = hex ? strlen(hex) : 0;
+	size_t room = hex ? strlen(hex) / 2 : 0;
 	_cleanup_free_ uint8_t *bytes = NULL;
+	ssize_t len;
 
-	if (!len || len % 2 || len / 2 > FRAME_BYTES_MAX)
+	if (room > FRAME_BYTES_MAX)
 		return -EINVAL;
-	bytes = malloc(len / 2);
+	bytes = malloc(room + 1);
 	if (!bytes)
 		return -ENOMEM;
-	for (size_t i = 0; i < len / 2; i++) {
-		int high = hex_digit(hex[2 * i]), low = hex_digit(hex[2 * i + 1]);
-
-		if (high < 0 || low < 0)
-			return -EINVAL;
-		bytes[i] = (uint8_t)(high << 4 | low);
-	}
-	*ret = (struct frame){ .bytes = TAKE_PTR(bytes), .len = (uint32_t)(len / 2) };
+	len = hex_read(hex, bytes, room);
+	if (len < 0)
+		return -EINVAL;
+	*ret = (struct frame){ .bytes = TAKE_PTR(bytes), .len = (uint32_t)len };
 	return 0;
 }
 

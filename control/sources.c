@@ -19,6 +19,7 @@
 #include "jsonobj.h"
 #include "setfile.h"
 #include "state.h"
+#include "str.h"
 
 #define DIRECTORY   "sources-%" PRIu64
 #define NAME_BYTES  40
@@ -339,8 +340,7 @@ struct json_object *sources_to_json(const struct sources *s)
 		struct json_object *row = json_object_new_object();
 		char text[2 * sizeof(file->digest) + 1];
 
-		for (size_t k = 0; k < sizeof(file->digest); k++)
-			(void)snprintf(text + 2 * k, 3, "%02x", file->digest[k]); /* always fits */
+		hex_write(file->digest, sizeof(file->digest), text);
 		json_add_text(row, "digest", text);
 		json_add_u64(row, "bytes", file->bytes);
 		json_object_array_add(files, row);

@@ -65,7 +65,8 @@ void image_digest(struct image *image, struct json_object *manifest);
  *                                                  listed: of those given, by the file
  *    chains: [{name, zone, dir: "ingress"|"egress", default: "pass"|"drop", fragments: "drop"|"first-only",
  *              stateful, source: "file:line",
- *              rules: [{id, source: "file:line", do: "pass"|"drop", mode: "enforce"|"audit", text}]}],
+ *              rules: [{id, source: "file:line", do: "pass"|"drop", mode: "enforce"|"audit", text,
+ *                      frames: ["hex"]}]}],   frames: of never-drop rules alone, see witness.h
  *    stats: {image_bytes, of them trie_bytes, vector_bytes, tree_bytes; tree_boxes, tree_depth, largest_leaf,
  *            chains: [{name, rules, in_vectors}], classes: {src4: N, …}; compile_ms is not here: it
  *            is no property of a policy}}

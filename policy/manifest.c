@@ -11,6 +11,8 @@
 #include <xxhash.h>
 
 #include "image.h"
+#include "str.h"
+#include "witness.h"
 
 #define MANIFEST_SCHEMA 1
 #define NS_PER_MS       1000000
@@ -205,14 +207,36 @@ static struct json_object *set_new(const struct model_set *set, const struct dia
 	return TAKE_PTR(json);
 }
 
-static struct json_object *rule_new(const struct model_rule *rule, const struct diag_list *sources)
+/* Frames that a rule must pass, for whoever enforces the image to try. */
+static int give_witnesses(struct json_object *rule, const struct model *model,
+			  const struct model_rule *from)
+{
+	struct witness witnesses[WITNESSES];
+	_cleanup_json_ struct json_object *frames = json_object_new_array();
+	size_t count = witness_make(model, from, witnesses);
+
+	if (!frames)
+		return -ENOMEM;
+	for (size_t i = 0; i < count; i++) {
+		char text[2 * WITNESS_BYTES + 1];
+
+		hex_write(witnesses[i].frame, witnesses[i].len, text);
+		if (append(frames, json_object_new_string(text)))
+			return -ENOMEM;
+	}
+	return give(rule, "frames", TAKE_PTR(frames));
+}
+
+static struct json_object *rule_new(const struct model *model, const struct model_rule *rule,
+				    const struct diag_list *sources)
 {
 	_cleanup_json_ struct json_object *json = json_object_new_object();
 
 	if (!json || give_text(json, "id", rule->id) || give_place(json, rule->span, sources) ||
 	    give_text(json, "do", verdict_name(rule->verdict)) ||
 	    give_text(json, "mode", rule->audit ? "audit" : "enforce") ||
-	    give_text(json, "text", rule->text ?: ""))
+	    give_text(json, "text", rule->text ?: "") ||
+	    (rule->never_drop && give_witnesses(json, model, rule)))
 		return NULL;
 	return TAKE_PTR(json);
 }
@@ -231,7 +255,7 @@ static struct json_object *chain_new(const struct model *model, const struct mod
 	    give_bool(json, "stateful", chain->stateful) || give_place(json, chain->span, sources))
 		return NULL;
 	for (size_t i = 0; i < chain->rules.count; i++)
-		if (append(rules, rule_new(&chain->rules.at[i], sources)))
+		if (append(rules, rule_new(model, &chain->rules.at[i], sources)))
 			return NULL;
 	if (give(json, "rules", TAKE_PTR(rules)))
 		return NULL;

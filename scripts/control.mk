@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 # The daemon's kernel side and its tests, which need root: they make namespaces of their own.
 KERNEL_SIDE := attach attach_devs attach_hook conntrack counters explain flows flows_import flows_watch install jsonobj loader loader_log loader_pins log netif
-KERNELTEST_BIN := $(patsubst %,$(B)/tests/control/test_%,loader install attach conntrack counters explain netif)
+KERNELTEST_BIN := $(patsubst %,$(B)/tests/control/test_%,loader install attach conntrack counters explain netif guard)
 KERNELTEST_OBJ := $(B)/tests/control/lib/lab.o $(KERNEL_SIDE:%=$(B)/control/%.o)
 
 $(KERNELTEST_BIN:%=%.o) $(B)/tests/control/lib/lab.o: CPPFLAGS += -Icontrol
 
+# A policy's way into the kernel: all of the daemon but its main().
+$(B)/tests/control/test_guard: $(filter-out $(B)/control/main.o,$(patsubst %.c,$(B)/%.o,$(wildcard control/*.c))) $(B)/libpolicy.a
 $(KERNELTEST_BIN): $(B)/tests/control/%: $(B)/tests/control/%.o $(KERNELTEST_OBJ)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(SANFLAGS) $(LDFLAGS) $^ -o $@ $$($(PKG_CONFIG) --libs $(LIBS)) -lcmocka -lpthread
+	$(Q)$(CC) $(SANFLAGS) $(LDFLAGS) $(sort $(filter %.o,$^)) $(filter %.a,$^) -o $@ $$($(PKG_CONFIG) --libs $(LIBS)) -lcmocka -lpthread
 
 .PHONY: kernel-tests
 kernel-tests: $(KERNELTEST_BIN)

@@ -189,6 +189,35 @@ int hex_digit(char c)
 	return -1;
 }
 
+ssize_t hex_read(const char *text, uint8_t *ret, size_t room)
+{
+	size_t len = text ? strlen(text) : 0;
+
+	if (!len || len % 2)
+		return -EINVAL;
+	if (len / 2 > room)
+		return -E2BIG;
+	for (size_t i = 0; i < len / 2; i++) {
+		int high = hex_digit(text[2 * i]), low = hex_digit(text[2 * i + 1]);
+
+		if (high < 0 || low < 0)
+			return -EINVAL;
+		ret[i] = (uint8_t)(high << 4 | low);
+	}
+	return (ssize_t)(len / 2);
+}
+
+void hex_write(const uint8_t *bytes, size_t len, char *ret)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (size_t i = 0; i < len; i++) {
+		*ret++ = digits[bytes[i] >> 4];
+		*ret++ = digits[bytes[i] & 15];
+	}
+	*ret = 0;
+}
+
 bool name_is_valid(const char *name, size_t len)
 {
 	if (!len || len > 63 || name[0] == '-')

@@ -39,5 +39,14 @@ bool code_is_visible(uint32_t code);
 /* The value of a hexadecimal digit of either case, -1 for any other character. */
 int hex_digit(char c);
 
+/*
+ * Bytes of a text of two digits each and nothing else. How many; -EINVAL when it is no such text, or an empty one,
+ * -E2BIG when there is no room for them. Text may be NULL, which is none.
+ */
+ssize_t hex_read(const char *text, uint8_t *ret, size_t room);
+
+/* Two lower-case digits a byte and an end: 2 * len + 1 characters. */
+void hex_write(const uint8_t *bytes, size_t len, char *ret);
+
 /* A name as the grammar allows it: 1 to 63 of A-Z a-z 0-9 _ . -, not starting with a dash. */
 bool name_is_valid(const char *name, size_t len);

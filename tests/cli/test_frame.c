@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "cli/frame.h"
+#include "str.h"
 
 static const struct {
 	const char *tuple, *frame;
@@ -50,7 +51,7 @@ static void builds_what_scapy_builds(void **state)
 		struct tuple tuple;
 
 		assert_true(tuple_parse(frames[i].tuple, &tuple, error));
-		frame_to_hex(frame, frame_build(&tuple, frame), hex);
+		hex_write(frame, frame_build(&tuple, frame), hex);
 		assert_string_equal(hex, frames[i].frame);
 	}
 }

@@ -222,7 +222,7 @@ def test_what_others_take_away_is_put_back(lab, what):
     wait_for(lambda: pinned(daemon) == pins and closed(probe), "it to be put back", NOTICED + 5)
     took = time.monotonic() - started
     assert took <= NOTICED
-    said = daemon.logged()[logged:].splitlines()
+    said = wait_for(lambda: daemon.logged()[logged:].splitlines(), "it to be said")  # after it was done
     assert len(said) == 1, said
     daemon.stop(signal.SIGKILL)
     probe.send()

@@ -9,13 +9,14 @@ PYTEST := $(PYTHON) -B -m pytest -q -p no:cacheprovider
 
 suite = $(foreach t,$(1),$(patsubst $(B)/tests/%,%,$(t))=$(t))
 FUZZ_SUITE = $(foreach f,policy setfile,'fuzz/$(f)=$(MAKE) -s fuzz-$(f) && echo ok 1 no finding in $(FUZZ_SECONDS) s')
-SUITES = $(call suite,$(UNIT_BIN)) 'policy=sh tests/policy/run.sh $(POLICY_TOOL)' \
+# The namespace tests wait more than they work: two at a time, beside the other suites, so they begin first.
+SUITES = 'netns=PENSTOCK_BUILD=$(B) $(PYTEST) -n 2 --dist loadfile tests/netns' \
+	 $(call suite,$(UNIT_BIN)) 'policy=sh tests/policy/run.sh $(POLICY_TOOL)' \
 	 'schema=$(PYTHON) tests/policy/schema.py build/penstock.schema.json' \
 	 $(call suite,$(CLITEST)) 'cli/run=$(PYTHON) tests/cli/run.py $(B)/penstock' \
 	 $(call suite,$(PROCESSTEST_BIN) $(BPFTEST_BIN) $(KERNELTEST_BIN)) \
 	 'verifier=$(B)/tests/kernels/programs' \
-	 'bench=PENSTOCK_BUILD=$(B) $(PYTEST) tests/bench' \
-	 'netns=PENSTOCK_BUILD=$(B) $(PYTEST) tests/netns'
+	 'bench=PENSTOCK_BUILD=$(B) $(PYTEST) tests/bench'
 # What parses, with the sanitizers: the same programs once more from another build.
 SAN_SUITES = $(foreach t,$(UNIT_BIN) $(CLITEST) $(PROCESSTEST_BIN),$(patsubst $(B)/tests/%,san/%,$(t))=$(patsubst $(B)/%,build/san/%,$(t))) \
 	     'san/policy=sh tests/policy/run.sh build/san/tests/policy/tool'

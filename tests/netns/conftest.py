@@ -19,7 +19,13 @@ def pytest_configure(config):
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
+# They take longest, so they begin first: two files are run at a time.
+LONGEST = ["test_runtime_sets.py", "test_state_flood.py", "test_sets.py", "test_promise_long.py", "test_state.py",
+           "test_promise_apply.py"]
+
+
 def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
     if os.geteuid():
         for item in items:
             item.add_marker(pytest.mark.skip(reason="namespaces and BPF need root"))

@@ -52,7 +52,7 @@ class List:
         self.ranges = {v: Ranges(p for p in self.prefixes if p.version == v) for v in (4, 6)}
 
 
-def generate(lab, count, path, *options):
+def generate(count, path, *options):
     tool = f"{BUILD}/bench/gen/feed-gen"
     if not os.access(tool, os.X_OK):
         pytest.skip(f"neither {DATA} nor {tool} is there")
@@ -60,7 +60,8 @@ def generate(lab, count, path, *options):
         subprocess.run((tool, "--seed", str(SEED), "--count", str(count), *options), stdout=f, check=True)
 
 
-def lists(lab):
+@pytest.fixture(scope="module")
+def all_lists(tmp_path_factory):
     """The blocklist first, then one list a country."""
     feed = f"{DATA}/blocklists/ipsum.txt"
     if os.access(feed, os.R_OK):
@@ -68,15 +69,19 @@ def lists(lab):
         countries = [List("in-" + c, sorted(glob.glob(f"{DATA}/country/{c}.*"))) for c in codes]
         return [List("listed", [feed])] + countries
     print(f"no {DATA}: generated lists of the same size and shape instead")
-    feed = f"{lab.dir}/listed.txt"
-    generate(lab, LISTED, feed)
-    whole = f"{lab.dir}/countries.txt"
-    generate(lab, COUNTRY_PREFIXES, whole, "--prefixes")
+    made = tmp_path_factory.mktemp("lists")
+    feed, whole = f"{made}/listed.txt", f"{made}/countries.txt"
+    generate(LISTED, feed)
+    generate(COUNTRY_PREFIXES, whole, "--prefixes")
     with open(whole, encoding="utf-8") as f:
         lines = f.readlines()
     step = -(-len(lines) // GENERATED_FILES)
-    paths = [lab.write(f"part{i}.txt", "".join(lines[i * step:(i + 1) * step])) for i in range(GENERATED_FILES)]
-    return [List("listed", [feed])] + [List(f"in-{i}", [path]) for i, path in enumerate(paths)]
+    countries = []
+    for i in range(GENERATED_FILES):
+        path = made / f"part{i}.txt"
+        path.write_text("".join(lines[i * step:(i + 1) * step]))
+        countries.append(List(f"in-{i}", [str(path)]))
+    return [List("listed", [feed])] + countries
 
 
 def usable(address):
@@ -129,13 +134,12 @@ def policy(lab, all_lists, hook):
 
 
 @pytest.mark.parametrize("hook", ["xdp", "tc"])
-def test_every_listed_address_is_met_by_its_rule(lab, hook):
+def test_every_listed_address_is_met_by_its_rule(lab, hook, all_lists):
     """120 430 real addresses and the prefixes of all countries load as they are, one rule a country; 2 000
     random members drop under the id of the first rule that lists them, 2 000 random non-members arrive at
     a socket, and counters are exact in packets and bytes. Rules out a set that is cut at a size, a hash
     of /32s only, prefixes matched at a wrong edge or byte order, and a rule number for a rule id."""
     rng = random.Random(SEED)
-    all_lists = lists(lab)
     given = [len(l.prefixes) for l in all_lists]
     assert given[0] >= LISTED and sum(given[1:]) >= COUNTRY_PREFIXES
     host, peer = lab.quiet_pair()

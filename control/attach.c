@@ -188,6 +188,15 @@ bool attach_is_whole(const struct attach *a)
 	return true;
 }
 
+bool attach_any_stale(const struct attach *a)
+{
+	for (size_t i = 0; i < a->attachments.count; i++) {
+		if (a->attachments.at[i].stale)
+			return true;
+	}
+	return false;
+}
+
 int attach_repin(const struct attach *a)
 {
 	int count = 0;

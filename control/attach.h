@@ -70,6 +70,9 @@ int attach_reconcile(struct attach *a, const struct attach_wants *wants) _must_c
 /* Nothing that is attached, as far as is known, has gone; what has is found by the next reconcile. */
 bool attach_is_whole(const struct attach *a);
 
+/* Some device still runs the program of another build, as of the last reconcile. */
+bool attach_any_stale(const struct attach *a);
+
 /* Pins again the links that have lost their pin. Gives how many there were, or -errno. */
 int attach_repin(const struct attach *a) _must_check_;
 

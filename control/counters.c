@@ -39,9 +39,25 @@ static int alloc_values(size_t value_bytes, void **ret, size_t *ret_cpus)
 	return *ret ? 0 : -ENOMEM;
 }
 
+/* What was counted in maps of another layout, when there is any; value has room for it, zeroed. */
+static int read_carried(const struct loader *l, enum loader_counters which, uint32_t key,
+			void *value)
+{
+	return l->carried[which] < 0 ? 0 : bpf_map_lookup_elem(l->carried[which], &key, value);
+}
+
+/* For one that is about to have a new owner: no packet counts there, nor has a reader any use for it. */
+static int write_carried(const struct loader *l, enum loader_counters which, uint32_t key,
+			 const void *value)
+{
+	return l->carried[which] < 0 ? 0
+				     : bpf_map_update_elem(l->carried[which], &key, value, BPF_ANY);
+}
+
 int counters_rules(const struct loader *l, uint32_t slots, struct dp_rule_count *ret)
 {
 	_cleanup_free_ void *values = NULL;
+	struct dp_rule_block before = {};
 	const struct dp_rule_block *block;
 	size_t cpus;
 	int r;
@@ -58,8 +74,11 @@ int counters_rules(const struct loader *l, uint32_t slots, struct dp_rule_count 
 
 		if (!in_block)
 			r = bpf_map_lookup_elem(l->rule_counters, &key, values);
+		if (!r && !in_block)
+			r = read_carried(l, LOADER_COUNTERS_RULES, key, &before);
 		if (r)
 			return r;
+		add_rule(&ret[slot], &before.count[in_block]);
 		for (size_t cpu = 0; cpu < cpus; cpu++)
 			add_rule(&ret[slot], &block[cpu].count[in_block]);
 	}
@@ -70,7 +89,7 @@ int counters_chain(const struct loader *l, uint32_t slot, struct dp_chain_counte
 {
 	_cleanup_free_ void *values = NULL;
 	const struct dp_chain_counters *part;
-	struct dp_chain_counters sum = {};
+	struct dp_chain_counters sum = {}; /* it begins with what was before */
 	size_t cpus;
 	int r;
 
@@ -80,6 +99,8 @@ int counters_chain(const struct loader *l, uint32_t slot, struct dp_chain_counte
 	if (r)
 		return r;
 	r = bpf_map_lookup_elem(l->chain_counters, &slot, values);
+	if (!r)
+		r = read_carried(l, LOADER_COUNTERS_CHAINS, slot, &sum);
 	if (r)
 		return r;
 	part = values;
@@ -105,6 +126,8 @@ int counters_state(const struct loader *l, struct dp_state_counters *ret)
 	if (r)
 		return r;
 	r = bpf_map_lookup_elem(l->state_counters, &key, values);
+	if (!r)
+		r = read_carried(l, LOADER_COUNTERS_STATE, key, &sum);
 	if (r)
 		return r;
 	part = values;
@@ -114,6 +137,15 @@ int counters_state(const struct loader *l, struct dp_state_counters *ret)
 	}
 	*ret = sum;
 	return 0;
+}
+
+static int clear_carried_rule(const struct loader *l, uint32_t key, uint32_t in_block)
+{
+	struct dp_rule_block before = {};
+	int r = read_carried(l, LOADER_COUNTERS_RULES, key, &before);
+
+	before.count[in_block] = (struct dp_rule_count){};
+	return r ? r : write_carried(l, LOADER_COUNTERS_RULES, key, &before);
 }
 
 int counters_clear_rule(const struct loader *l, uint32_t slot)
@@ -140,7 +172,8 @@ int counters_clear_rule(const struct loader *l, uint32_t slot)
 		dirty |= count->packets || count->bytes || count->first_ns || count->last_ns;
 		*count = (struct dp_rule_count){};
 	}
-	return dirty ? bpf_map_update_elem(l->rule_counters, &key, values, BPF_EXIST) : 0;
+	r = dirty ? bpf_map_update_elem(l->rule_counters, &key, values, BPF_EXIST) : 0;
+	return r ? r : clear_carried_rule(l, key, in_block);
 }
 
 int counters_clear_chain(const struct loader *l, uint32_t slot)
@@ -154,5 +187,6 @@ int counters_clear_chain(const struct loader *l, uint32_t slot)
 	r = alloc_values(sizeof(struct dp_chain_counters), &values, &cpus);
 	if (r)
 		return r;
-	return bpf_map_update_elem(l->chain_counters, &slot, values, BPF_EXIST);
+	r = write_carried(l, LOADER_COUNTERS_CHAINS, slot, &(struct dp_chain_counters){});
+	return r ? r : bpf_map_update_elem(l->chain_counters, &slot, values, BPF_EXIST);
 }

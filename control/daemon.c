@@ -19,9 +19,11 @@
 #include "install.h"
 #include "loader_pins.h"
 #include "log.h"
+#include "migrate.h"
 #include "options.h"
 #include "privilege.h"
 #include "routes.h"
+#include "save.h"
 #include "state.h"
 #include "watch.h"
 
@@ -325,7 +327,8 @@ static int start_kernel_side(struct daemon *d, char **ret_why)
 {
 	static const char *const starts[] = { [LOADER_FRESH] = "loaded",
 					      [LOADER_ADOPTED] = "adopted",
-					      [LOADER_UPGRADED] = "loaded over an older build" };
+					      [LOADER_UPGRADED] = "loaded over an older build",
+					      [LOADER_MIGRATED] = "loaded over another layout" };
 	uint32_t slots = d->options->flow_slots ? d->options->flow_slots : DP_FLOW_SLOTS;
 	int r = loader_new(&d->loader, d->handover.pin_path, slots, ret_why);
 
@@ -348,12 +351,6 @@ static int start_kernel_side(struct daemon *d, char **ret_why)
 	r = netif_new(&d->netif, d->event, on_devices, d);
 	if (r < 0)
 		return fail(ret_why, r, "devices cannot be watched: %s", strerrordesc_np(-r));
-	r = flows_watch_new(&d->flows, d->event, d->loader);
-	if (r < 0)
-		return fail(ret_why, r, "flows cannot be watched: %s", strerrordesc_np(-r));
-	r = watch_new(&d->watch, d);
-	if (r < 0)
-		return fail(ret_why, r, "pins cannot be watched: %s", strerrordesc_np(-r));
 	return 0;
 }
 
@@ -397,9 +394,13 @@ static void load_saved(struct daemon *d)
 	if (r < 0)
 		log_warning("state: overrides: %s; they are forgotten", strerrordesc_np(-r));
 	r = history_load(&d->history, d->state);
+	if (d->migrated_from)
+		history_forget(&d->history, d->migrated_from);
 	if (!r && d->running && !d->running->nameless &&
 	    !history_has(&d->history, d->running->number))
 		r = history_add(&d->history, d->running, geteuid());
+	if (!r && d->migrated_from)
+		save_later(d, HISTORY_FILE, history_to_json(&d->history), HISTORY_LOSS);
 	if (r < 0)
 		log_warning("state: history: %s; it begins anew", strerrordesc_np(-r));
 }
@@ -422,6 +423,19 @@ static int give_up_rights(struct daemon *d, char **ret_why)
 	return r < 0 ? fail(ret_why, r, "the worker: %s", strerrordesc_np(-r)) : 0;
 }
 
+/* Of maps and pins that stay as they are from now on. */
+static int start_watching(struct daemon *d, char **ret_why)
+{
+	int r = flows_watch_new(&d->flows, d->event, d->loader);
+
+	if (!r)
+		r = flows_watch_run(d->flows, generation_is_stateful(d->running));
+	if (r < 0)
+		return fail(ret_why, r, "flows cannot be watched: %s", strerrordesc_np(-r));
+	r = watch_new(&d->watch, d);
+	return r < 0 ? fail(ret_why, r, "pins cannot be watched: %s", strerrordesc_np(-r)) : 0;
+}
+
 static int start(struct daemon *d, char **ret_why)
 {
 	const struct api_user user = { .routes = routes, .ctx = d };
@@ -438,17 +452,20 @@ static int start(struct daemon *d, char **ret_why)
 	if (!r)
 		r = adopt(d, ret_why);
 	if (!r)
+		r = migrate_begin(d, ret_why);
+	if (!r)
 		load_saved(d);
 	if (!r)
 		r = confirm_adopt(d, ret_why);
 	if (!r)
 		r = start_sets(d, ret_why);
-	if (r < 0)
-		return r;
-	r = flows_watch_run(d->flows, generation_is_stateful(d->running));
-	if (r < 0)
-		return fail(ret_why, r, "flows cannot be watched: %s", strerrordesc_np(-r));
-	return daemon_refresh_devices(d, ret_why);
+	if (!r)
+		r = migrate_carry(d, ret_why);
+	if (!r)
+		r = daemon_refresh_devices(d, ret_why);
+	if (!r)
+		r = migrate_end(d, ret_why);
+	return r < 0 ? r : start_watching(d, ret_why);
 }
 
 /* A start that failed leaves nothing behind where it found nothing. */

@@ -50,6 +50,8 @@ struct daemon {
 	struct confirm *confirm;    /* while it waits to be confirmed */
 	struct history history;
 	struct overrides overrides;
+	uint64_t
+		migrated_from; /* the generation whose place a migration gave to the running one, or 0 */
 	uint64_t last_number; /* the highest generation ever, as far as we know */
 
 	struct reload *reload;      /* while the set files of --policy are listed */

@@ -79,6 +79,7 @@ static int share_maps(struct penstock *skel, const struct loader *l)
 		{ skel->maps.set_filter, l->set_filter },
 		{ skel->maps.set_table, l->set_table },
 		{ skel->maps.meta, l->meta },
+		{ skel->maps.layouts, l->layouts },
 	};
 	int r = 0;
 

@@ -6,7 +6,6 @@
 #include "flows.h"
 
 #include <netinet/in.h>
-#include <stdbool.h>
 #include <string.h>
 #include <time.h>
 
@@ -89,6 +88,22 @@ static bool is_live(const struct dp_flow *f, uint32_t now)
 	return idle_since(f->seen, now) <= idle_limit(f);
 }
 
+bool flows_is_live(const struct dp_flow *f, uint32_t now)
+{
+	return tag_of(f) != DP_FLOW_FREE && is_live(f, now);
+}
+
+bool flows_is_pending(const struct dp_flow *f, uint32_t now)
+{
+	return tag_of(f) != DP_FLOW_FREE && idle_since(f->seen, now) <= DP_IDLE_PENDING;
+}
+
+bool flows_is_fragment(const struct dp_fragment *f, uint32_t now)
+{
+	return __atomic_load_n(&f->tag, __ATOMIC_RELAXED) != DP_FLOW_FREE &&
+	       idle_since(f->seen, now) <= DP_IDLE_FRAGMENT;
+}
+
 /* ---- putting in ---------------------------------------------------------------------------------- */
 
 static bool take(struct dp_flow *slot, uint32_t old_tag, const struct dp_flow *content)
@@ -160,7 +175,7 @@ static uint64_t *kind_of(const struct dp_flow *f, struct flows_use *use)
 void flows_count(const struct dp_flow *at, uint32_t count, uint32_t now, struct flows_use *ret)
 {
 	for (uint32_t i = 0; i < count; i++) {
-		if (tag_of(&at[i]) == DP_FLOW_FREE || !is_live(&at[i], now))
+		if (!flows_is_live(&at[i], now))
 			continue;
 		ret->used++;
 		++*kind_of(&at[i], ret);
@@ -172,8 +187,7 @@ uint64_t flows_count_pending(const struct dp_flow *at, uint32_t count, uint32_t 
 	uint64_t used = 0;
 
 	for (uint32_t i = 0; i < count; i++)
-		used += tag_of(&at[i]) != DP_FLOW_FREE &&
-			idle_since(at[i].seen, now) <= DP_IDLE_PENDING;
+		used += flows_is_pending(&at[i], now);
 	return used;
 }
 
@@ -182,7 +196,6 @@ uint64_t flows_count_fragments(const struct dp_fragment *at, uint32_t count, uin
 	uint64_t used = 0;
 
 	for (uint32_t i = 0; i < count; i++)
-		used += __atomic_load_n(&at[i].tag, __ATOMIC_RELAXED) != DP_FLOW_FREE &&
-			idle_since(at[i].seen, now) <= DP_IDLE_FRAGMENT;
+		used += flows_is_fragment(&at[i], now);
 	return used;
 }

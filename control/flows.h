@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "abi.h"
@@ -51,6 +52,11 @@ void flows_count(const struct dp_flow *at, uint32_t count, uint32_t now, struct 
 /* How many of `count` slots hold a flow that waits for its reply, or a datagram that waits for its rest. */
 uint64_t flows_count_pending(const struct dp_flow *at, uint32_t count, uint32_t now);
 uint64_t flows_count_fragments(const struct dp_fragment *at, uint32_t count, uint32_t now);
+
+/* Whether packets still find it: among the established flows, among the pending ones. */
+bool flows_is_live(const struct dp_flow *f, uint32_t now);
+bool flows_is_pending(const struct dp_flow *f, uint32_t now);
+bool flows_is_fragment(const struct dp_fragment *f, uint32_t now);
 
 uint32_t flows_now(void);       /* tick of this moment */
 uint32_t flows_at(uint64_t ms); /* the first tick that begins so long from now, or later */

@@ -35,7 +35,8 @@ static bool is_part(const char *name)
 		if (!strcmp(name, parts[i]))
 			return true;
 	}
-	return !strncmp(name, "sources-", strlen("sources-"));
+	return !strncmp(name, "sources-", strlen("sources-")) ||
+	       !strncmp(name, PINS_ASIDE, strlen(PINS_ASIDE));
 }
 
 static int give(int dir, const struct privilege_user *user);

@@ -191,7 +191,7 @@ static int write_new_map(struct loader *l, const struct dp_line *lines, uint32_t
 	r = verify(l, bank, fd, lines, count, ret_why);
 	if (!r) {
 		(void)snprintf(pin, sizeof(pin), "bank-%u", bank); /* always fits */
-		r = pins_replace(l->pin_dir, PINS_MAPS, pin, fd);
+		r = pins_replace(l->pin_dir, l->maps, pin, fd);
 	}
 	if (r) {
 		loader_say(ret_why, "cannot pin bank %u: %s", bank, strerror(-r));
@@ -265,6 +265,27 @@ int install_write(struct loader *l, const struct dp_line *lines, uint32_t count,
 		return r;
 	}
 	*ret = result;
+	return 0;
+}
+
+int install_active(struct loader *l, const struct dp_line *lines, uint32_t count, char **ret_why)
+{
+	struct install_result result = { .lines = count, .bank = loader_active_bank(l) };
+	int r;
+
+	*ret_why = NULL;
+	loader_log_begin();
+	r = check_image(lines, count, ret_why);
+	if (!r)
+		r = write_new_map(l, lines, count, &result, ret_why);
+	if (!r)
+		r = write_near(l, result.bank, lines, count);
+	if (r) {
+		loader_say(ret_why, "bank %u: %s", result.bank, strerror(-r));
+		return r;
+	}
+	closep(&l->bank[!result.bank]); /* it is of the banks in force */
+	l->uncompiled = false;
 	return 0;
 }
 

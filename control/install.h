@@ -25,6 +25,13 @@ struct install_result {
 int install_write(struct loader *l, const struct dp_line *lines, uint32_t count,
 		  struct install_result *ret, char **ret_why) _must_check_;
 
+/*
+ * For new banks that no packet reads yet (l->uncompiled): the image takes the place of the active bank, whose number
+ * is that of the banks in force.
+ */
+int install_active(struct loader *l, const struct dp_line *lines, uint32_t count,
+		   char **ret_why) _must_check_;
+
 /* deadline: the tick from which on packets read the other bank again, unless install_confirm() comes before; 0: never. */
 void install_flip(struct loader *l, unsigned int bank, uint32_t deadline);
 

@@ -4,7 +4,7 @@
  *   nothing, or half of it and nothing attached   load, pin everything, write meta last (FRESH)
  *   all maps, meta of this build, all programs    use them as they are (ADOPTED)
  *   all maps, anything else in progs/ or meta     load with these maps, replace the programs (UPGRADED)
- *   maps that disagree with the object            refuse, change nothing
+ *   maps of another layout                        loader_migrate.h (MIGRATED), or refuse, change nothing
  * A complete meta is the mark of a finished first start. The skeleton lives only while this runs: what is
  * kept are descriptors.
  */
@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/utsname.h>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -23,29 +24,24 @@
 
 #include "flows.h"
 #include "loader_log.h"
+#include "loader_migrate.h"
 #include "loader_pins.h"
+#include "loader_table.h"
 #include "penstock.skel.h"
-
-#define FLOWS   "flows"
-#define MEMBERS "set_members"
 
 #define COUNT_OF(a) (sizeof(a) / sizeof(*(a)))
 
-struct named_fd {
-	const char *name;
-	size_t offset; /* in struct loader */
-};
-
 /* meta first: a word about the version explains all other differences. */
-static const struct named_fd maps[] = {
+const struct loader_named loader_maps[LOADER_MAPS] = {
 	{ "meta", offsetof(struct loader, meta) },
+	{ "layouts", offsetof(struct loader, layouts) },
 	{ "ctl", offsetof(struct loader, ctl) },
 	{ "banks", offsetof(struct loader, banks) },
 	{ "near", offsetof(struct loader, near) },
 	{ "devs", offsetof(struct loader, devs) },
 	{ "rule_counters", offsetof(struct loader, rule_counters) },
 	{ "chain_counters", offsetof(struct loader, chain_counters) },
-	{ FLOWS, offsetof(struct loader, flows) },
+	{ "flows", offsetof(struct loader, flows) },
 	{ "pending", offsetof(struct loader, pending) },
 	{ "fragments", offsetof(struct loader, fragments) },
 	{ "state_counters", offsetof(struct loader, state_counters) },
@@ -53,19 +49,25 @@ static const struct named_fd maps[] = {
 	{ "set_table", offsetof(struct loader, set_table) },
 };
 
-static const struct named_fd progs[] = {
+const struct loader_named loader_progs[LOADER_PROG_COUNT] = {
 	{ "xdp_ingress", offsetof(struct loader, prog[LOADER_XDP_INGRESS]) },
 	{ "tc_ingress", offsetof(struct loader, prog[LOADER_TC_INGRESS]) },
 	{ "tc_egress", offsetof(struct loader, prog[LOADER_TC_EGRESS]) },
 };
-_Static_assert(COUNT_OF(progs) == LOADER_PROG_COUNT, "every program has its pin");
 
-static const char *const bank_pins[DP_BANKS] = { "bank-0", "bank-1" };
+const char *const loader_bank_pins[DP_BANKS] = { "bank-0", "bank-1" };
 
-static int *fd_of(struct loader *l, const struct named_fd *n)
-{
-	return (int *)((char *)l + n->offset);
-}
+const char *const loader_counters_names[LOADER_COUNTERS_COUNT] = {
+	[LOADER_COUNTERS_RULES] = "rule_counters",
+	[LOADER_COUNTERS_CHAINS] = "chain_counters",
+	[LOADER_COUNTERS_STATE] = "state_counters",
+};
+
+const char *const loader_carried_pins[LOADER_COUNTERS_COUNT] = {
+	[LOADER_COUNTERS_RULES] = "rule-carried",
+	[LOADER_COUNTERS_CHAINS] = "chain-carried",
+	[LOADER_COUNTERS_STATE] = "state-carried",
+};
 
 static void skelp(struct penstock **skel)
 {
@@ -74,10 +76,10 @@ static void skelp(struct penstock **skel)
 	*skel = NULL;
 }
 
-static void close_all(struct loader *l, const struct named_fd *table, size_t count)
+static void close_all(struct loader *l, const struct loader_named *table, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
-		closep(fd_of(l, &table[i]));
+		closep(loader_fd(l, &table[i]));
 }
 
 void loader_free(struct loader **at)
@@ -89,11 +91,16 @@ void loader_free(struct loader **at)
 	if (l->ctl_page)
 		(void)munmap(l->ctl_page,
 			     sizeof(*l->ctl_page)); /* the kernel rounds up to the page */
-	close_all(l, maps, COUNT_OF(maps));
-	close_all(l, progs, COUNT_OF(progs));
+	if (l->maps && strcmp(l->maps, PINS_MAPS) != 0)
+		(void)pins_remove_sub(l->pin_dir, l->maps); /* else the next start does it */
+	close_all(l, loader_maps, LOADER_MAPS);
+	close_all(l, loader_progs, LOADER_PROG_COUNT);
 	for (unsigned int i = 0; i < DP_BANKS; i++)
 		closep(&l->bank[i]);
+	for (unsigned int i = 0; i < LOADER_COUNTERS_COUNT; i++)
+		closep(&l->carried[i]);
 	closep(&l->set_members);
+	free(l->changes);
 	free(l->pin_dir);
 	free(l->pin_name);
 	free(l);
@@ -106,13 +113,16 @@ static struct loader *loader_empty(const char *pin_dir)
 
 	if (!l)
 		return NULL;
-	for (size_t i = 0; i < COUNT_OF(maps); i++)
-		*fd_of(l, &maps[i]) = -1;
-	for (size_t i = 0; i < COUNT_OF(progs); i++)
-		*fd_of(l, &progs[i]) = -1;
+	for (size_t i = 0; i < LOADER_MAPS; i++)
+		*loader_fd(l, &loader_maps[i]) = -1;
+	for (size_t i = 0; i < LOADER_PROG_COUNT; i++)
+		*loader_fd(l, &loader_progs[i]) = -1;
 	for (unsigned int i = 0; i < DP_BANKS; i++)
 		l->bank[i] = -1;
+	for (unsigned int i = 0; i < LOADER_COUNTERS_COUNT; i++)
+		l->carried[i] = -1;
 	l->set_members = -1;
+	l->maps = PINS_MAPS;
 	l->pin_dir = strdup(pin_dir);
 	l->pin_name = pins_name(pin_dir);
 	return l->pin_dir && l->pin_name ? TAKE_PTR(l) : NULL;
@@ -134,8 +144,8 @@ void loader_build(uint8_t ret[16])
 /* ---- what is pinned ------------------------------------------------------------------------------ */
 
 /* Opens the pins of a table; ret_found counts them. */
-static int open_pins(struct loader *l, const char *sub, const struct named_fd *table, size_t count,
-		     size_t *ret_found, char **ret_why)
+static int open_pins(struct loader *l, const char *sub, const struct loader_named *table,
+		     size_t count, size_t *ret_found, char **ret_why)
 {
 	*ret_found = 0;
 	for (size_t i = 0; i < count; i++) {
@@ -148,30 +158,13 @@ static int open_pins(struct loader *l, const char *sub, const struct named_fd *t
 				   table[i].name, strerror(-fd));
 			return fd;
 		}
-		*fd_of(l, &table[i]) = fd;
+		*loader_fd(l, &table[i]) = fd;
 		++*ret_found;
 	}
 	return 0;
 }
 
-struct layout {
-	const char *map, *what;
-	uint32_t pinned, built;
-};
-
-static int same_layout(const struct layout *rows, size_t count, char **ret_why)
-{
-	for (size_t i = 0; i < count; i++) {
-		if (rows[i].pinned == rows[i].built)
-			continue;
-		loader_say(ret_why, "pinned map '%s' has %s %u, this build wants %u", rows[i].map,
-			   rows[i].what, rows[i].pinned, rows[i].built);
-		return -EPROTO;
-	}
-	return 0;
-}
-
-static int map_info(int fd, struct bpf_map_info *ret)
+int loader_map_info(int fd, struct bpf_map_info *ret)
 {
 	uint32_t len = sizeof(*ret);
 
@@ -179,72 +172,30 @@ static int map_info(int fd, struct bpf_map_info *ret)
 	return bpf_obj_get_info_by_fd(fd, ret, &len);
 }
 
-static bool is_flow_slots(uint32_t slots)
+bool loader_is_flow_slots(uint32_t slots)
 {
 	return slots >= LOADER_FLOW_SLOTS_MIN && slots <= LOADER_FLOW_SLOTS_MAX &&
 	       !(slots & (slots - 1));
 }
 
-/* The one map whose size the administrator chooses. */
-static bool any_size(const char *map, uint32_t entries)
-{
-	return !strcmp(map, FLOWS) && is_flow_slots(entries);
-}
-
-static int check_map(int fd, const struct bpf_map *built, const char *name, char **ret_why)
-{
-	struct bpf_map_info info;
-	int r = map_info(fd, &info);
-
-	if (r) {
-		loader_say(ret_why, "pin '%s' tells nothing of itself: %s", name, strerror(-r));
-		return r;
-	}
-	const struct layout rows[] = {
-		{ name, "type", info.type, bpf_map__type(built) },
-		{ name, "key size", info.key_size, bpf_map__key_size(built) },
-		{ name, "value size", info.value_size, bpf_map__value_size(built) },
-		{ name, "max_entries", info.max_entries,
-		  any_size(name, info.max_entries) ? info.max_entries
-						   : bpf_map__max_entries(built) },
-		{ name, "flags", info.map_flags, bpf_map__map_flags(built) },
-	};
-	return same_layout(rows, COUNT_OF(rows), ret_why);
-}
-
-/* An unfinished first start has no version yet; -ENODATA then. */
-static int read_meta(const struct loader *l, struct dp_meta *ret)
+int loader_read_meta(int fd, struct dp_meta *ret)
 {
 	struct bpf_map_info info;
 	uint32_t key = 0;
 	int r;
 
-	if (l->meta < 0)
+	*ret = (struct dp_meta){};
+	if (fd < 0)
 		return -ENODATA;
-	r = map_info(l->meta, &info);
+	r = loader_map_info(fd, &info);
 	if (r)
 		return r;
 	if (info.value_size != sizeof(*ret) || info.key_size != sizeof(key))
 		return 0; /* the comparison of layouts names it */
-	r = bpf_map_lookup_elem(l->meta, &key, ret);
+	r = bpf_map_lookup_elem(fd, &key, ret);
 	if (r)
 		return r;
 	return ret->abi_version ? 0 : -ENODATA;
-}
-
-static int check_layouts(struct loader *l, const struct penstock *skel, const struct dp_meta *m,
-			 char **ret_why)
-{
-	const struct layout version = { "meta", "ABI version", m->abi_version, DP_ABI_VERSION };
-	int r = 0;
-
-	if (m->abi_version)
-		r = same_layout(&version, 1, ret_why);
-	for (size_t i = 0; !r && i < COUNT_OF(maps); i++)
-		r = check_map(*fd_of(l, &maps[i]),
-			      bpf_object__find_map_by_name(skel->obj, maps[i].name), maps[i].name,
-			      ret_why);
-	return r;
 }
 
 /*
@@ -253,21 +204,28 @@ static int check_layouts(struct loader *l, const struct penstock *skel, const st
  */
 static int open_bank(const struct loader *l, unsigned int bank, bool active, char **ret_why)
 {
-	_cleanup_close_ int fd = pins_open(l->pin_dir, PINS_MAPS, bank_pins[bank]);
+	_cleanup_close_ int fd = pins_open(l->pin_dir, PINS_MAPS, loader_bank_pins[bank]);
 	struct bpf_map_info info;
 	uint32_t id;
 	int r;
 
 	if (bpf_map_lookup_elem(l->banks, &bank, &id))
 		return -ENOENT;
-	if (fd >= 0 && !map_info(fd, &info) && info.id == id)
+	if (fd >= 0 && !loader_map_info(fd, &info) && info.id == id)
 		return TAKE_FD(fd);
 	r = bpf_map_get_fd_by_id(id);
 	if (r >= 0 || !active)
 		return r < 0 ? -ENOENT : r;
 	loader_say(ret_why,
 		   "the active policy's map %u is not pinned as '%s' and does not open: %s", id,
-		   bank_pins[bank], strerror(-r));
+		   loader_bank_pins[bank], strerror(-r));
+	return -EPROTO;
+}
+
+static int refuse_size(const char *pin, uint32_t pinned, uint32_t built, char **ret_why)
+{
+	loader_say(ret_why, "pinned map '%s' has value size %u, this build wants %u", pin, pinned,
+		   built);
 	return -EPROTO;
 }
 
@@ -289,12 +247,11 @@ static int open_banks(struct loader *l, const struct penstock *skel, char **ret_
 		if (fd < 0)
 			return fd;
 		l->bank[i] = fd;
-		r = map_info(fd, &info);
+		r = loader_map_info(fd, &info);
 		if (r)
 			return r;
-		const struct layout row = { bank_pins[i], "value size", info.value_size, built };
-
-		r = same_layout(&row, 1, ret_why);
+		if (info.value_size != built)
+			r = refuse_size(loader_bank_pins[i], info.value_size, built, ret_why);
 	}
 	return r;
 }
@@ -307,23 +264,24 @@ static int open_members(struct loader *l, const struct penstock *skel, char **re
 {
 	uint32_t built = bpf_map__value_size(bpf_map__inner_map(skel->maps.set_table)), key = 0, id;
 	bool slot_used = !bpf_map_lookup_elem(l->set_table, &key, &id);
-	_cleanup_close_ int fd = pins_open(l->pin_dir, PINS_MAPS, MEMBERS);
+	_cleanup_close_ int fd = pins_open(l->pin_dir, PINS_MAPS, LOADER_MEMBERS_PIN);
 	struct bpf_map_info info;
 	int r;
 
 	if (fd == -ENOENT && !slot_used)
 		return 0;
 	if (fd < 0) {
-		loader_say(ret_why, "members of run-time sets are not pinned as '" MEMBERS "': %s",
+		loader_say(ret_why,
+			   "members of run-time sets are not pinned as '" LOADER_MEMBERS_PIN
+			   "': %s",
 			   strerror(-fd));
 		return -EPROTO;
 	}
-	r = map_info(fd, &info);
+	r = loader_map_info(fd, &info);
 	if (r)
 		return r;
-	const struct layout row = { MEMBERS, "value size", info.value_size, built };
-
-	r = same_layout(&row, 1, ret_why);
+	if (info.value_size != built)
+		r = refuse_size(LOADER_MEMBERS_PIN, info.value_size, built, ret_why);
 	if (!r && (!slot_used || id != info.id))
 		r = bpf_map_update_elem(l->set_table, &key, &fd, BPF_ANY);
 	if (!r)
@@ -331,15 +289,42 @@ static int open_members(struct loader *l, const struct penstock *skel, char **re
 	return r;
 }
 
+/* Counts of before: there only when a migration changed how counters lie. */
+static int open_carried(struct loader *l, char **ret_why)
+{
+	for (unsigned int i = 0; i < LOADER_COUNTERS_COUNT; i++) {
+		int fd = pins_open(l->pin_dir, PINS_MAPS, loader_carried_pins[i]);
+
+		if (fd == -ENOENT)
+			continue;
+		if (fd < 0) {
+			loader_say(ret_why, "cannot open the counts of before, '%s': %s",
+				   loader_carried_pins[i], strerror(-fd));
+			return fd;
+		}
+		l->carried[i] = fd;
+	}
+	return 0;
+}
+
 /* ---- load and pin -------------------------------------------------------------------------------- */
 
-static int load(struct penstock *skel, char **ret_why)
+int loader_size_flows(const struct loader *l, struct penstock *skel)
 {
+	skel->rodata->flow_mask = l->flow_slots - 1;
+	return bpf_map__set_max_entries(skel->maps.flows, l->flow_slots);
+}
+
+int loader_load(struct penstock *skel, char **ret_why)
+{
+	struct utsname u = {};
 	int r = penstock__load(skel);
 
-	if (r)
-		loader_say(ret_why, "the kernel refused the programs: %s: %s", strerror(-r),
-			   loader_log_tail());
+	if (!r)
+		return 0;
+	(void)uname(&u); /* else the sentence lacks it */
+	loader_say(ret_why, "kernel %s refused the programs: %s: %s", u.release, strerror(-r),
+		   loader_log_tail());
 	return r;
 }
 
@@ -355,21 +340,28 @@ static int keep_fd(int *to, int from)
 	return 0;
 }
 
-static int keep_progs(struct loader *l, const struct penstock *skel)
+int loader_keep_map(struct loader *l, const struct penstock *skel, const struct loader_named *map)
+{
+	return keep_fd(loader_fd(l, map),
+		       bpf_map__fd(bpf_object__find_map_by_name(skel->obj, map->name)));
+}
+
+int loader_keep_progs(struct loader *l, const struct penstock *skel)
 {
 	int r = 0;
 
-	for (size_t i = 0; !r && i < COUNT_OF(progs); i++)
-		r = keep_fd(fd_of(l, &progs[i]), bpf_program__fd(bpf_object__find_program_by_name(
-							 skel->obj, progs[i].name)));
+	for (size_t i = 0; !r && i < LOADER_PROG_COUNT; i++)
+		r = keep_fd(loader_fd(l, &loader_progs[i]),
+			    bpf_program__fd(bpf_object__find_program_by_name(
+				    skel->obj, loader_progs[i].name)));
 	return r;
 }
 
-static int pin_table(struct loader *l, const char *sub, const struct named_fd *table, size_t count,
-		     char **ret_why)
+int loader_pin(struct loader *l, const char *sub, const struct loader_named *table, size_t count,
+	       char **ret_why)
 {
 	for (size_t i = 0; i < count; i++) {
-		int r = pins_replace(l->pin_dir, sub, table[i].name, *fd_of(l, &table[i]));
+		int r = pins_replace(l->pin_dir, sub, table[i].name, *loader_fd(l, &table[i]));
 
 		if (!r)
 			continue;
@@ -380,19 +372,22 @@ static int pin_table(struct loader *l, const char *sub, const struct named_fd *t
 	return 0;
 }
 
-static int write_meta(const struct loader *l)
+static int write_layouts(const struct loader *l)
 {
-	struct dp_meta m = { .abi_version = DP_ABI_VERSION };
 	uint32_t key = 0;
 
-	loader_build(m.build);
-	return bpf_map_update_elem(l->meta, &key, &m, BPF_ANY);
+	return bpf_map_update_elem(l->layouts, &key, &layouts_own, BPF_ANY);
 }
 
-static int size_flows(struct penstock *skel, uint32_t slots)
+int loader_write_meta(const struct loader *l, bool complete)
 {
-	skel->rodata->flow_mask = slots - 1;
-	return bpf_map__set_max_entries(skel->maps.flows, slots);
+	struct dp_meta m = { .abi_version = DP_ABI_VERSION, .serial = l->serial };
+	uint32_t key = 0;
+	int r = complete ? 0 : write_layouts(l);
+
+	if (complete)
+		loader_build(m.build);
+	return r ? r : bpf_map_update_elem(l->meta, &key, &m, BPF_ANY);
 }
 
 /* What keeps outsiders from choosing addresses that collide: the tables are hashed with it from now on. */
@@ -408,24 +403,24 @@ static int draw_keys(const struct loader *l)
 
 static int start_fresh(struct loader *l, struct penstock *skel, char **ret_why)
 {
-	int r = size_flows(skel, l->flow_slots);
+	int r = loader_size_flows(l, skel);
 
 	if (!r)
-		r = load(skel, ret_why);
-
-	for (size_t i = 0; !r && i < COUNT_OF(maps); i++)
-		r = keep_fd(fd_of(l, &maps[i]),
-			    bpf_map__fd(bpf_object__find_map_by_name(skel->obj, maps[i].name)));
+		r = loader_load(skel, ret_why);
+	for (size_t i = 0; !r && i < LOADER_MAPS; i++)
+		r = loader_keep_map(l, skel, &loader_maps[i]);
 	if (!r)
 		r = draw_keys(l);
 	if (!r)
-		r = keep_progs(l, skel);
+		r = write_layouts(l);
 	if (!r)
-		r = pin_table(l, PINS_MAPS, maps, COUNT_OF(maps), ret_why);
+		r = loader_keep_progs(l, skel);
 	if (!r)
-		r = pin_table(l, PINS_PROGS, progs, COUNT_OF(progs), ret_why);
+		r = loader_pin(l, PINS_MAPS, loader_maps, LOADER_MAPS, ret_why);
 	if (!r)
-		r = write_meta(l);
+		r = loader_pin(l, PINS_PROGS, loader_progs, LOADER_PROG_COUNT, ret_why);
+	if (!r)
+		r = loader_write_meta(l, true);
 	if (r) {
 		pins_clear(l->pin_dir, PINS_MAPS);
 		pins_clear(l->pin_dir, PINS_PROGS);
@@ -440,19 +435,19 @@ static int start_fresh(struct loader *l, struct penstock *skel, char **ret_why)
  */
 static int start_upgraded(struct loader *l, struct penstock *skel, char **ret_why)
 {
-	int r = size_flows(skel, l->flow_slots);
+	int r = loader_size_flows(l, skel);
 
-	for (size_t i = 0; !r && i < COUNT_OF(maps); i++)
-		r = bpf_map__reuse_fd(bpf_object__find_map_by_name(skel->obj, maps[i].name),
-				      *fd_of(l, &maps[i]));
+	for (size_t i = 0; !r && i < LOADER_MAPS; i++)
+		r = bpf_map__reuse_fd(bpf_object__find_map_by_name(skel->obj, loader_maps[i].name),
+				      *loader_fd(l, &loader_maps[i]));
 	if (!r)
-		r = load(skel, ret_why);
+		r = loader_load(skel, ret_why);
 	if (!r)
-		r = keep_progs(l, skel);
+		r = loader_keep_progs(l, skel);
 	if (!r)
-		r = pin_table(l, PINS_PROGS, progs, COUNT_OF(progs), ret_why);
+		r = loader_pin(l, PINS_PROGS, loader_progs, LOADER_PROG_COUNT, ret_why);
 	if (!r)
-		r = write_meta(l);
+		r = loader_write_meta(l, true);
 	l->start = LOADER_UPGRADED;
 	return r;
 }
@@ -476,12 +471,12 @@ static int start_over(struct loader *l, struct penstock *skel, size_t found, cha
 		return r;
 	if (attached) {
 		loader_say(ret_why,
-			   "%s has %zu of %zu maps but programs are attached: they go on with maps "
+			   "%s has %zu of %d maps but programs are attached: they go on with maps "
 			   "that nobody can reach; remove %s/" PINS_LINKS " to detach them",
-			   l->pin_name, found, COUNT_OF(maps), l->pin_name);
+			   l->pin_name, found, LOADER_MAPS, l->pin_name);
 		return -EPROTO;
 	}
-	close_all(l, maps, COUNT_OF(maps));
+	close_all(l, loader_maps, LOADER_MAPS);
 	pins_clear(l->pin_dir, PINS_MAPS);
 	pins_clear(l->pin_dir, PINS_PROGS);
 	return start_fresh(l, skel, ret_why);
@@ -490,46 +485,62 @@ static int start_over(struct loader *l, struct penstock *skel, size_t found, cha
 static int read_flow_slots(struct loader *l)
 {
 	struct bpf_map_info info;
-	int r = map_info(l->flows, &info);
+	int r = loader_map_info(l->flows, &info);
 
 	if (!r)
 		l->flow_slots = info.max_entries;
 	return r;
 }
 
-static int start(struct loader *l, struct penstock *skel, char **ret_why)
+/* The maps lie the same: with their programs, or with new ones. */
+static int start_over_same(struct loader *l, struct penstock *skel, const struct dp_meta *meta,
+			   char **ret_why)
 {
-	size_t found_maps, found_progs;
-	struct dp_meta meta = {};
 	uint8_t build[16];
+	size_t found;
 	int r;
 
-	r = open_pins(l, PINS_MAPS, maps, COUNT_OF(maps), &found_maps, ret_why);
+	loader_build(build);
+	if (memcmp(build, meta->build, sizeof(build)) != 0)
+		return start_upgraded(l, skel, ret_why);
+	r = open_pins(l, PINS_PROGS, loader_progs, LOADER_PROG_COUNT, &found, ret_why);
 	if (r)
 		return r;
-	r = read_meta(l, &meta);
-	if (r == -ENODATA || (!r && found_maps < COUNT_OF(maps)))
-		return start_over(l, skel, found_maps, ret_why);
+	if (found < LOADER_PROG_COUNT)
+		return start_upgraded(l, skel, ret_why);
+	l->start = LOADER_ADOPTED;
+	return 0;
+}
+
+static int start(struct loader *l, struct penstock *skel, char **ret_why)
+{
+	struct migration migration = {};
+	struct dp_meta meta;
+	size_t found;
+	int r;
+
+	r = open_pins(l, PINS_MAPS, loader_maps, LOADER_MAPS, &found, ret_why);
+	if (r)
+		return r;
+	r = loader_read_meta(l->meta, &meta);
 	if (!r)
-		r = check_layouts(l, skel, &meta, ret_why);
+		r = migration_judge(l, skel, &meta, &migration, ret_why);
+	if (r == -ENODATA)
+		return start_over(l, skel, found, ret_why);
 	if (!r)
 		r = open_banks(l, skel, ret_why);
 	if (!r)
 		r = open_members(l, skel, ret_why);
 	if (!r)
+		r = open_carried(l, ret_why);
+	if (!r)
 		r = read_flow_slots(l);
 	if (r)
 		return r;
-	loader_build(build);
-	if (memcmp(build, meta.build, sizeof(build)) != 0)
-		return start_upgraded(l, skel, ret_why);
-	r = open_pins(l, PINS_PROGS, progs, COUNT_OF(progs), &found_progs, ret_why);
-	if (r)
-		return r;
-	if (found_progs < COUNT_OF(progs))
-		return start_upgraded(l, skel, ret_why);
-	l->start = LOADER_ADOPTED;
-	return 0;
+	l->serial = meta.serial;
+	if (migration.needed)
+		return migration_prepare(l, skel, &migration, ret_why);
+	return start_over_same(l, skel, &meta, ret_why);
 }
 
 static int map_ctl(struct loader *l)
@@ -551,13 +562,15 @@ int loader_new(struct loader **ret, const char *pin_dir, uint32_t flow_slots, ch
 
 	*ret_why = NULL;
 	loader_log_begin();
-	if (!is_flow_slots(flow_slots))
+	if (!loader_is_flow_slots(flow_slots))
 		return -EINVAL;
 	l = loader_empty(pin_dir);
 	if (!l)
 		return -ENOMEM;
 	l->flow_slots = flow_slots;
 	r = pins_prepare(pin_dir, ret_why);
+	if (!r)
+		r = migration_tidy(pin_dir);
 	if (r)
 		return r;
 	skel = penstock__open();
@@ -581,7 +594,7 @@ int loader_new(struct loader **ret, const char *pin_dir, uint32_t flow_slots, ch
 int loader_put_members(struct loader *l, int fd, char **ret_why)
 {
 	uint32_t key = 0;
-	int r = pins_replace(l->pin_dir, PINS_MAPS, MEMBERS, fd), undone;
+	int r = pins_replace(l->pin_dir, l->maps, LOADER_MEMBERS_PIN, fd), undone;
 
 	if (!r)
 		r = bpf_map_update_elem(l->set_table, &key, &fd, BPF_ANY);
@@ -592,9 +605,9 @@ int loader_put_members(struct loader *l, int fd, char **ret_why)
 	}
 	/* The pin must be of what the slot holds: a start would put it there. */
 	if (l->set_members < 0)
-		undone = pins_remove(l->pin_dir, PINS_MAPS, MEMBERS);
+		undone = pins_remove(l->pin_dir, l->maps, LOADER_MEMBERS_PIN);
 	else
-		undone = pins_replace(l->pin_dir, PINS_MAPS, MEMBERS, l->set_members);
+		undone = pins_replace(l->pin_dir, l->maps, LOADER_MEMBERS_PIN, l->set_members);
 	loader_say(ret_why, "members of run-time sets cannot be put into place: %s%s", strerror(-r),
 		   undone ? "; the pin of before cannot be put back" : "");
 	return r;
@@ -615,27 +628,28 @@ static int repin(const struct loader *l, const char *sub, const char *name, int 
 	return r;
 }
 
-static int repin_table(const struct loader *l, const char *sub, const struct named_fd *table,
+static int repin_table(const struct loader *l, const char *sub, const struct loader_named *table,
 		       size_t rows, int *count)
 {
 	int r = 0;
 
 	for (size_t i = 0; !r && i < rows; i++)
-		r = repin(l, sub, table[i].name, *(const int *)((const char *)l + table[i].offset),
-			  count);
+		r = repin(l, sub, table[i].name, loader_fd_now(l, &table[i]), count);
 	return r;
 }
 
 int loader_repin(const struct loader *l)
 {
-	int count = 0, r = repin_table(l, PINS_PROGS, progs, COUNT_OF(progs), &count);
+	int count = 0, r = repin_table(l, PINS_PROGS, loader_progs, LOADER_PROG_COUNT, &count);
 
 	for (unsigned int i = 0; !r && i < DP_BANKS; i++)
-		r = repin(l, PINS_MAPS, bank_pins[i], l->bank[i], &count);
+		r = repin(l, PINS_MAPS, loader_bank_pins[i], l->bank[i], &count);
 	if (!r)
-		r = repin(l, PINS_MAPS, MEMBERS, l->set_members, &count);
+		r = repin(l, PINS_MAPS, LOADER_MEMBERS_PIN, l->set_members, &count);
+	for (unsigned int i = 0; !r && i < LOADER_COUNTERS_COUNT; i++)
+		r = repin(l, PINS_MAPS, loader_carried_pins[i], l->carried[i], &count);
 	if (!r)
-		r = repin_table(l, PINS_MAPS, maps, COUNT_OF(maps), &count);
+		r = repin_table(l, PINS_MAPS, loader_maps, LOADER_MAPS, &count);
 	return r < 0 ? r : count;
 }
 
@@ -684,9 +698,11 @@ uint64_t loader_memory_bytes(const struct loader *l)
 {
 	uint64_t sum = memlock_of(l->set_members);
 
-	for (size_t i = 0; i < COUNT_OF(maps); i++)
-		sum += memlock_of(*(const int *)((const char *)l + maps[i].offset));
+	for (size_t i = 0; i < LOADER_MAPS; i++)
+		sum += memlock_of(loader_fd_now(l, &loader_maps[i]));
 	for (unsigned int i = 0; i < DP_BANKS; i++)
 		sum += memlock_of(l->bank[i]);
+	for (unsigned int i = 0; i < LOADER_COUNTERS_COUNT; i++)
+		sum += memlock_of(l->carried[i]);
 	return sum;
 }

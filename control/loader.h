@@ -21,18 +21,35 @@ enum loader_prog {
 enum loader_start {
 	LOADER_FRESH,   /* nothing was pinned */
 	LOADER_ADOPTED, /* same build: the pinned programs and maps are used as they are */
-	LOADER_UPGRADED, /* same ABI, another build: maps kept, new programs; links are to be updated */
+	LOADER_UPGRADED, /* same layout, another build: maps kept, new programs; links are to be updated */
+	LOADER_MIGRATED, /* other layouts: some maps are new, too; nothing is in force before loader_commit() */
 };
+
+/* Maps of counters. What was counted in maps of another layout stands beside them. */
+enum loader_counters {
+	LOADER_COUNTERS_RULES,
+	LOADER_COUNTERS_CHAINS,
+	LOADER_COUNTERS_STATE,
+	LOADER_COUNTERS_COUNT,
+};
+extern const char *const loader_counters_names[LOADER_COUNTERS_COUNT];
+extern const char *const loader_carried_pins[LOADER_COUNTERS_COUNT];
 
 struct loader {
 	char *pin_dir;  /* /sys/fs/bpf/penstock/INSTANCE, 0700; maps/, progs/ and links/ below it */
 	char *pin_name; /* the same for messages: pin_dir may be PINS_BY_FD */
 	int prog[LOADER_PROG_COUNT];
-	int ctl, banks, near, devs, rule_counters, chain_counters, meta;
+	int ctl, banks, near, devs, rule_counters, chain_counters, meta, layouts;
 	int set_filter, set_table, flows, pending, fragments, state_counters;
 	int bank[DP_BANKS]; /* inner maps as in the slots of banks, -1 for an empty slot; pinned too,
 				  * because opening a map by its id takes more than CAP_BPF */
 	int set_members;    /* likewise, of the slot of set_table */
+	int carried
+		[LOADER_COUNTERS_COUNT]; /* arrays with the values of the maps of counters, or -1 */
+	const char *maps; /* where maps are pinned: PINS_MAPS, or PINS_NEXT until loader_commit() */
+	uint32_t serial;  /* of the maps, see struct dp_meta */
+	bool uncompiled;  /* the banks are new and empty; `bank` is of those that are in force */
+	char *changes;    /* of a migration: what became of which maps */
 	uint32_t bank_flags;     /* of an inner map, from the template in the object */
 	uint32_t flow_slots;     /* of flows */
 	struct dp_ctl *ctl_page; /* mapped */
@@ -52,7 +69,15 @@ struct loader {
  */
 int loader_new(struct loader **ret, const char *pin_dir, uint32_t flow_slots,
 	       char **ret_why) _must_check_;
-void loader_free(struct loader **l); /* leaves pins and links alone */
+void loader_free(
+	struct loader *
+		*l); /* leaves pins and links alone, but for those of a migration not committed */
+
+/*
+ * After LOADER_MIGRATED: the new maps take the place of the pinned ones, which stay aside as leftovers. Programs on
+ * devices go on with those until attach_reconcile().
+ */
+int loader_commit(struct loader *l, char **ret_why) _must_check_;
 
 /* The word that says which bank packets read (DP_ACTIVE_*), and which bank that is at this moment. */
 uint64_t loader_active(const struct loader *l);

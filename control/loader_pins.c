@@ -151,15 +151,65 @@ int pins_make(const char *dir, uid_t owner, char **ret_why)
 int pins_prepare(const char *dir, char **ret_why)
 {
 	static const char *const subs[] = { PINS_MAPS, PINS_PROGS, PINS_LINKS };
-	char path[PATH_MAX];
 	int r = pins_make(dir, geteuid(), ret_why);
 
-	for (size_t i = 0; !r && i < sizeof(subs) / sizeof(*subs); i++) {
-		int n = snprintf(path, sizeof(path), "%s/%s", dir, subs[i]);
-
-		r = n < 0 || n >= PATH_MAX ? -ENAMETOOLONG : make_dir(path, geteuid(), ret_why);
-	}
+	for (size_t i = 0; !r && i < sizeof(subs) / sizeof(*subs); i++)
+		r = pins_make_sub(dir, subs[i], ret_why);
 	return r;
+}
+
+int pins_make_sub(const char *dir, const char *sub, char **ret_why)
+{
+	char path[PATH_MAX];
+	int n = snprintf(path, sizeof(path), "%s/%s", dir, sub);
+
+	return n < 0 || n >= PATH_MAX ? -ENAMETOOLONG : make_dir(path, geteuid(), ret_why);
+}
+
+int pins_remove_sub(const char *dir, const char *sub)
+{
+	char path[PATH_MAX];
+	int r = path_of(path, dir, sub, "", "");
+
+	if (r)
+		return r;
+	pins_clear(dir, sub);
+	return rmdir(path) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+static int rename_sub(const char *dir, const char *from, const char *to, unsigned int flags)
+{
+	char old[PATH_MAX], new[PATH_MAX];
+	int r = path_of(old, dir, ".", from, "");
+
+	if (!r)
+		r = path_of(new, dir, ".", to, "");
+	if (r)
+		return r;
+	return renameat2(AT_FDCWD, old, AT_FDCWD, new, flags) < 0 ? -errno : 0;
+}
+
+int pins_rename_sub(const char *dir, const char *from, const char *to)
+{
+	return rename_sub(dir, from, to, RENAME_NOREPLACE);
+}
+
+int pins_swap_subs(const char *dir, const char *a, const char *b)
+{
+	return rename_sub(dir, a, b, RENAME_EXCHANGE);
+}
+
+int pins_move(const char *dir, const char *sub, const char *name, const char *to_sub,
+	      const char *to_name)
+{
+	char from[PATH_MAX], to[PATH_MAX];
+	int r = path_of(from, dir, sub, name, "");
+
+	if (!r)
+		r = path_of(to, dir, to_sub, to_name, "");
+	if (r)
+		return r;
+	return rename(from, to) < 0 ? -errno : 0;
 }
 
 int pins_open(const char *dir, const char *sub, const char *name)

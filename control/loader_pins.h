@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An instance's directory on bpffs: maps/, progs/ and links/, private to its owner. Names hold no '.':
+ * An instance's directory on bpffs: maps/, progs/ and links/, for a while maps-*, private to its owner. Names hold no '.':
  * bpffs keeps that character for itself.
  */
 #pragma once
@@ -15,6 +15,9 @@
 #define PINS_MAPS  "maps"
 #define PINS_PROGS "progs"
 #define PINS_LINKS "links"
+/* Beside maps/ while it is replaced, see loader_migrate.h. */
+#define PINS_ASIDE "maps-"
+#define PINS_NEXT  PINS_ASIDE "next"
 
 /* A directory by an open descriptor: a path to it for who may not go the way from above. For printf(). */
 #define PINS_BY_FD "/proc/self/fd/%d/."
@@ -44,6 +47,16 @@ int pins_remove(const char *dir, const char *sub, const char *name);
 
 /* Removes every pin of a subdirectory: best effort, for undoing. */
 void pins_clear(const char *dir, const char *sub);
+
+/* Makes a subdirectory, empties and removes it, gives it another name, swaps two: each of the last two in one step. */
+int pins_make_sub(const char *dir, const char *sub, char **ret_why) _must_check_;
+int pins_remove_sub(const char *dir, const char *sub);
+int pins_rename_sub(const char *dir, const char *from, const char *to) _must_check_;
+int pins_swap_subs(const char *dir, const char *a, const char *b) _must_check_;
+
+/* From one subdirectory to the same name or another in another, in one step. */
+int pins_move(const char *dir, const char *sub, const char *name, const char *to_sub,
+	      const char *to_name) _must_check_;
 
 /* Calls each() with every name, in no order; stops at and returns its first error. */
 int pins_each(const char *dir, const char *sub, int (*each)(void *ctx, const char *name),

@@ -13,8 +13,23 @@
 
 #include <linux/types.h>
 
-/* Rises with every change of a layout below; pinned maps of another version are refused, by name. */
-#define DP_ABI_VERSION 2
+/*
+ * Of what every build must read of pins to know the rest: `meta`, `layouts`, the header of a bank. Pins of another
+ * version are refused, by name. How the other maps lie is in struct dp_layout, map by map.
+ */
+#define DP_ABI_VERSION 3
+
+/*
+ * For tests alone, which need a second build whose flows, rule counters and banks lie differently: a word more at
+ * the front, or in the midst, of each.
+ */
+#ifdef PENSTOCK_TEST_LAYOUT
+#define DP_OTHER_WORDS      1
+#define DP_OTHER_WORD(name) __u64 name
+#else
+#define DP_OTHER_WORDS 0
+#define DP_OTHER_WORD(name)
+#endif
 
 /* ---- verdicts and reasons ---------------------------------------------------------------------- */
 
@@ -348,6 +363,7 @@ enum dp_chain_flag {
 };
 
 struct dp_chain {
+	DP_OTHER_WORD(other);
 	__u32 flags;
 	__u32 dims;    /* bit d: some rule looks at dimension d; not 0 where there are rules */
 	__u32 words;   /* of the vectors in use, 0 for a chain without rules */
@@ -369,7 +385,7 @@ struct dp_chain {
 	 * a run-time set may satisfy them (`from: $banned, not-from: 10.0.0.0/8`); 0 for none.
 	 */
 	__u32 barred[DP_DIM_SPORT - DP_DIM_SRC4];
-	__u32 pad2[14];
+	__u32 pad2[14 - 2 * DP_OTHER_WORDS];
 };
 _Static_assert(sizeof(struct dp_chain) == DP_CHAIN_LINES * DP_LINE_BYTES, "whole lines");
 
@@ -453,6 +469,7 @@ struct dp_count {
 
 /* Of a rule. The times are CLOCK_MONOTONIC, as coarse as the kernel's tick; 0: never. */
 struct dp_rule_count {
+	DP_OTHER_WORD(other);
 	__u64 packets;
 	__u64 bytes;
 	__u64 first_ns, last_ns;
@@ -611,12 +628,13 @@ enum dp_flow_flag {
 struct dp_flow {
 	__u32 tag;
 	__u32 flags; /* enum dp_flow_flag */
+	DP_OTHER_WORD(other);
 	struct dp_flow_key key;
 	__u32 seen;   /* tick of the last packet, or a few ticks before it */
 	__u32 ack[2]; /* TCP: the last acknowledgement number from each end */
 	__u32 pad;
 };
-_Static_assert(sizeof(struct dp_flow) == DP_LINE_BYTES, "a flow is a line");
+_Static_assert(sizeof(struct dp_flow) == DP_LINE_BYTES + 8 * DP_OTHER_WORDS, "a flow is a line");
 
 static inline __u64 dp_flow_hash(const __u64 *key, const struct dp_flow_key *flow)
 {
@@ -686,12 +704,43 @@ struct dp_state_counters {
 };
 _Static_assert(DP_STATE_COUNTER_COUNT <= 16, "value size of state_counters");
 
+/* ---- what is pinned ----------------------------------------------------------------------------- */
+
 /* `meta`, one entry: what the pinned maps were made by. */
 struct dp_meta {
 	__u32 abi_version;
-	__u32 pad;
+	__u32 serial;   /* how many migrations led here, each from maps of one less */
 	__u8 build[16]; /* digest of the embedded objects */
 };
+_Static_assert(sizeof(struct dp_meta) == 24, "the same for every build");
+
+/*
+ * `layouts`, one entry: how each map lies, so that another build, older or newer, can say of each whether it goes on
+ * with it, carries over what it holds, or refuses. A map's version rises when what it holds comes to mean something
+ * else; a field that merely moves is found by its number. Numbers are the places in the lists of
+ * control/layouts.c: append only. A build without a field says 0 bytes.
+ */
+#define DP_LAYOUTS       32
+#define DP_LAYOUT_FIELDS 16
+
+struct dp_field {
+	__u16 offset, bytes;
+};
+
+struct dp_layout {
+	char map[16]; /* its name; empty: no more maps */
+	__u32 version;
+	__u32 value_bytes;
+	__u16 entries,
+		entry_bytes; /* of a value with fields: how many entries that have them; else 0 */
+	__u32 pad;
+	struct dp_field field[DP_LAYOUT_FIELDS];
+};
+
+struct dp_layouts {
+	struct dp_layout at[DP_LAYOUTS];
+};
+_Static_assert(sizeof(struct dp_layouts) == DP_LAYOUTS * 96, "the same for every build");
 
 /* ---- explain ------------------------------------------------------------------------------------ */
 

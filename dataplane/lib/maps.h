@@ -117,6 +117,13 @@ struct {
 	__type(value, struct dp_meta);
 } meta SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct dp_layouts);
+} layouts SEC(".maps");
+
 /* A key for each hook: one may be interrupted by another, never by itself. Private to a load. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

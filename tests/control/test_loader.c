@@ -12,7 +12,7 @@
 
 #include "loader_pins.h"
 
-#define MAPS 13 /* without those in slots of others */
+#define MAPS 14 /* without those in slots of others */
 
 static uint32_t prog_id(int fd)
 {
@@ -201,7 +201,7 @@ static void refuses_another_abi(void **state)
 	meta = get_meta();
 	meta.abi_version = 99;
 	put_meta(&meta);
-	refused(-EPROTO, LAB_PINS, "pinned map 'meta' has ABI version 99, this build wants 2");
+	refused(-EPROTO, LAB_PINS, "pinned map 'meta' has ABI version 99, this build wants 3");
 	assert_int_equal(get_meta().abi_version, 99);
 	assert_int_equal(pins(PINS_MAPS), MAPS);
 }
@@ -259,7 +259,7 @@ static void refuses_half_made_pins_below_links(void **state)
 	l = lab_load();
 	assert_int_equal(pins_replace(LAB_PINS, PINS_LINKS, "7-ingress-tcx", l->prog[0]), 0);
 	assert_int_equal(pins_remove(LAB_PINS, PINS_MAPS, "devs"), 0);
-	refused(-EPROTO, LAB_PINS, "has 12 of 13 maps but programs are attached");
+	refused(-EPROTO, LAB_PINS, "has 13 of 14 maps but programs are attached");
 	assert_int_equal(pins(PINS_MAPS), MAPS - 1);
 	assert_int_equal(pins(PINS_LINKS), 1);
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `penstock status`: the running policy, where it is attached, and what its chains did. */
 #include <inttypes.h>
+#include <string.h>
+
 #include <json-c/json.h>
 
 #include "attach.h"
@@ -36,6 +38,21 @@ static void show_policy(struct json_object *status)
 		puts("applying: another policy is being applied now");
 	if (json_member(status, "memory_bytes"))
 		printf("memory: %s\n", term_bytes(json_number(status, "memory_bytes"), number));
+}
+
+/* Of a fresh start there is nothing to say. */
+static void show_start(struct json_object *status)
+{
+	struct json_object *start = json_member(status, "start");
+	const char *how = json_text(start, "how");
+
+	if (!*how || !strcmp(how, "fresh"))
+		return;
+	fputs("maps: ", stdout);
+	term_write(stdout, how, TERM_LINE);
+	fputs(*json_text(start, "maps") ? "; " : "", stdout);
+	term_write(stdout, json_text(start, "maps"), TERM_LINE);
+	putchar('\n');
 }
 
 static void show_pending(struct json_object *status)
@@ -153,6 +170,7 @@ enum status verb_status(const struct invocation *call)
 		return STATUS_DONE;
 	}
 	show_policy(answer);
+	show_start(answer);
 	show_state(answer);
 	show_pending(answer);
 	for (size_t i = 0; i < json_count(answer, "feeds"); i++) {

@@ -388,6 +388,20 @@ static struct json_object *feeds(const struct daemon *d)
 	return rows;
 }
 
+/* What this start found pinned, and what became of it. */
+static struct json_object *start_row(const struct daemon *d)
+{
+	static const char *const how[] = { [LOADER_FRESH] = "fresh",
+					   [LOADER_ADOPTED] = "adopted",
+					   [LOADER_UPGRADED] = "upgraded",
+					   [LOADER_MIGRATED] = "migrated" };
+	struct json_object *row = json_object_new_object();
+
+	json_add_text(row, "how", how[d->loader->start]);
+	json_add_text(row, "maps", d->loader->changes);
+	return row;
+}
+
 struct json_object *report_status(const struct daemon *d, int *ret_error)
 {
 	_cleanup_json_ struct json_object *rows = chains(d, ret_error), *state = NULL;
@@ -407,6 +421,7 @@ struct json_object *report_status(const struct daemon *d, int *ret_error)
 	json_add(json, "chains", TAKE_PTR(rows));
 	json_add(json, "state", TAKE_PTR(state));
 	json_add(json, "feeds", feeds(d));
+	json_add(json, "start", start_row(d));
 	json_add_u64(json, "memory_bytes", loader_memory_bytes(d->loader));
 	json_add(json, "applying", json_object_new_boolean(d->changing));
 	json_add_u64(json, "netlink_overruns", netif_overruns(d->netif));

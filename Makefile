@@ -18,10 +18,12 @@ LIBS := libbpf libnl-3.0 libnl-route-3.0 libnl-nf-3.0 yaml-0.1 json-c libsystemd
 ARCH_INC := /usr/include/$(shell uname -m)-linux-gnu
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wswitch-enum -Wno-missing-field-initializers $(if $(filter 1,$(WERROR)),-Werror)
 SANFLAGS := $(if $(filter 1,$(SAN)),-fsanitize=address -fsanitize=undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
-CPPFLAGS += -D_GNU_SOURCE -DPENSTOCK_VERSION='"$(VERSION)"' -I. -Idataplane -Ipolicy/base -Ipolicy -isystem $(B)/gen
+# A build whose maps lie differently, see dataplane/abi.h: for tests of migrations.
+OTHER := $(if $(filter 1,$(OTHER_LAYOUT)),-DPENSTOCK_TEST_LAYOUT)
+CPPFLAGS += $(OTHER) -D_GNU_SOURCE -DPENSTOCK_VERSION='"$(VERSION)"' -I. -Idataplane -Ipolicy/base -Ipolicy -isystem $(B)/gen
 CFLAGS ?= -O2 -g
 CFLAGS += -std=gnu17 $(WARN) $(SANFLAGS)
-BPFFLAGS := -target bpf -mcpu=v3 -g -O2 -std=gnu17 -Wall -Wextra -Werror -Idataplane -Idataplane/lib -idirafter $(ARCH_INC)
+BPFFLAGS := -target bpf -mcpu=v3 -g -O2 -std=gnu17 -Wall -Wextra -Werror -Idataplane -Idataplane/lib -idirafter $(ARCH_INC) $(OTHER)
 
 POLICY_SRC  := $(wildcard policy/*.c policy/base/*.c)
 CONTROL_SRC := $(wildcard control/*.c)

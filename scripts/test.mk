@@ -23,8 +23,13 @@ SAN_SUITES = $(foreach t,$(UNIT_BIN) $(CLITEST) $(PROCESSTEST_BIN),$(patsubst $(
 
 .PHONY: test test-long test-build tools san-tests
 tools: $(TOOLS)
-test-build: all $(TEST_BIN) $(TOOLS) $(FUZZERS) build/penstock.schema.json
+test-build: all $(TEST_BIN) $(TOOLS) other-layout $(FUZZERS) build/penstock.schema.json
 san-tests: $(UNIT_BIN) $(CLITEST) $(PROCESSTEST_BIN) $(POLICY_TOOL)
+
+# The daemon once more, with maps that lie differently.
+.PHONY: other-layout
+other-layout: all
+	$(Q)$(MAKE) --no-print-directory B=$(B)/other-layout OTHER_LAYOUT=1 $(B)/other-layout/penstockd
 
 test: deps
 	$(Q)$(MAKE) --no-print-directory -j2 test-build

@@ -74,6 +74,7 @@ class Daemon:
         self.pin_dir = f"{BPFFS}/{name}"
         self.options = options
         self.log = f"{lab.dir}/{name}.log"
+        self.build = BUILD  # of the daemon alone
         self.environment = None  # of the daemon, when it is not that of the tests
         self.process = None
         self.api = None
@@ -81,13 +82,13 @@ class Daemon:
     def spawn(self, *more):
         with open(self.log, "ab") as log:
             self.process = self.lab.spawn(
-                self.ns, f"{BUILD}/penstockd", "--foreground", "--instance", self.instance, "--run-dir",
+                self.ns, f"{self.build}/penstockd", "--foreground", "--instance", self.instance, "--run-dir",
                 self.run_dir, "--state-dir", self.state_dir, *self.options, *more, stderr=log,
                 env=self.environment)
 
-    def start(self, *more):
+    def start(self, *more, limit=10.0):
         self.spawn(*more)
-        wait_for(self._answers, "the daemon to answer")
+        wait_for(self._answers, "the daemon to answer", limit)
         return self
 
     def _answers(self):

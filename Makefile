@@ -26,7 +26,7 @@ CFLAGS += -std=gnu17 $(WARN) $(SANFLAGS)
 BPFFLAGS := -target bpf -mcpu=v3 -g -O2 -std=gnu17 -Wall -Wextra -Werror -Idataplane -Idataplane/lib -idirafter $(ARCH_INC) $(OTHER)
 
 POLICY_SRC  := $(wildcard policy/*.c policy/base/*.c)
-CONTROL_SRC := $(wildcard control/*.c)
+CONTROL_SRC := $(filter-out control/inspector.c,$(wildcard control/*.c))
 CLI_SRC     := $(wildcard cli/*.c)
 obj = $(patsubst %.c,$(B)/%.o,$(1))
 POLICY_OBJ  := $(call obj,$(POLICY_SRC))
@@ -36,7 +36,7 @@ SKEL := $(B)/gen/penstock.skel.h
 .SUFFIXES:
 .SECONDARY:
 .PHONY: all deps demo lint format format-check install uninstall clean help
-all: $(B)/penstock $(B)/penstockd
+all: $(B)/penstock $(B)/penstockd $(B)/penstock-inspect
 
 include $(sort $(wildcard scripts/*.mk))
 
@@ -47,6 +47,11 @@ $(B)/penstock: $(call obj,$(CLI_SRC)) $(B)/libpolicy.a
 $(B)/penstockd: $(call obj,$(CONTROL_SRC)) $(B)/libpolicy.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(SANFLAGS) $(LDFLAGS) $^ -o $@ $$($(PKG_CONFIG) --libs $(LIBS)) -lpthread
+
+# Beside penstockd, which looks for it there. What holds CAP_SYS_ADMIN is linked with as little as possible.
+$(B)/penstock-inspect: $(patsubst %,$(B)/control/%.o,inspector inspect_wire privilege sandbox)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(SANFLAGS) $(LDFLAGS) $^ -o $@ $$($(PKG_CONFIG) --libs libseccomp)
 
 $(B)/libpolicy.a: $(POLICY_OBJ)
 	$(call say,AR,$@)
@@ -98,6 +103,7 @@ SYSTEMD_UNITS ?= $(PREFIX)/lib/systemd/system
 install: all man completions schema
 	$(Q)install -D -m 755 $(B)/penstock $(DESTDIR)$(PREFIX)/bin/penstock
 	$(Q)install -D -m 755 $(B)/penstockd $(DESTDIR)$(PREFIX)/sbin/penstockd
+	$(Q)install -D -m 755 $(B)/penstock-inspect $(DESTDIR)$(PREFIX)/sbin/penstock-inspect
 	$(Q)install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man1 build/man/penstock.1
 	$(Q)install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man5 build/man/penstock.yaml.5
 	$(Q)install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man7 build/man/penstock-packets.7
@@ -115,7 +121,7 @@ install: all man completions schema
 	$(Q)echo "installed under $(DESTDIR)$(PREFIX)"
 
 uninstall:
-	$(Q)rm -f $(DESTDIR)$(PREFIX)/bin/penstock $(DESTDIR)$(PREFIX)/sbin/penstockd \
+	$(Q)rm -f $(DESTDIR)$(PREFIX)/bin/penstock $(DESTDIR)$(PREFIX)/sbin/penstockd $(DESTDIR)$(PREFIX)/sbin/penstock-inspect \
 		$(DESTDIR)$(PREFIX)/share/man/man1/penstock.1 $(DESTDIR)$(PREFIX)/share/man/man5/penstock.yaml.5 \
 		$(DESTDIR)$(PREFIX)/share/man/man7/penstock-packets.7 $(DESTDIR)$(PREFIX)/share/man/man8/penstockd.8 \
 		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/penstock \

@@ -36,7 +36,8 @@ VEC_NAMED(attachments, struct attachment);
 VEC_NAMED(places, struct hook_at);
 
 struct attach {
-	struct loader *l; /* borrowed */
+	struct loader *l; /* borrowed, as the next */
+	struct inspect *inspect;
 	enum attach_mode tc;
 	bool crowd; /* this reconcile has more than TCX_AT_ONCE to attach */
 	struct attachments attachments;
@@ -89,7 +90,7 @@ static int adopt_one(void *ctx, const char *pin)
 	return vec_push(&a->attachments, found);
 }
 
-int attach_new(struct attach **ret, struct loader *l, bool force_clsact)
+int attach_new(struct attach **ret, struct loader *l, struct inspect *inspect, bool force_clsact)
 {
 	_cleanup_(attach_free) struct attach *a = calloc(1, sizeof(*a));
 	int r;
@@ -98,6 +99,7 @@ int attach_new(struct attach **ret, struct loader *l, bool force_clsact)
 		return -ENOMEM;
 	loader_log_begin();
 	a->l = l;
+	a->inspect = inspect;
 	a->tc = force_clsact || !hook_kernel_has_tcx() ? ATTACH_CLSACT : ATTACH_TCX;
 	r = devs_init(&a->devs, l->devs);
 	if (!r)
@@ -322,10 +324,10 @@ static int attach_one(struct attach *a, const struct hook_at *at, char **ret_why
 	had = xdp && find(a, &other);
 	if (had)
 		detach_mode(a, &other);
-	r = hook_attach(a->l, at, &made.hook, ret_why);
+	r = hook_attach(a->l, a->inspect, at, &made.hook, ret_why);
 	if (!r)
 		return vec_push(&a->attachments, made);
-	if (had && !hook_attach(a->l, &other, &made.hook, ret_why)) {
+	if (had && !hook_attach(a->l, a->inspect, &other, &made.hook, ret_why)) {
 		int pushed = vec_push(&a->attachments, made);
 
 		return pushed ? pushed : r;

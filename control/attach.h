@@ -45,9 +45,14 @@ VEC_NAMED(attach_wants, struct attach_want);
 VEC_NAMED(attach_states, struct attach_state);
 
 struct attach;
+struct inspect;
 
-/* force_clsact: for kernels and tests without TCX. Adopts the links pinned in l->pin_dir/links. */
-int attach_new(struct attach **ret, struct loader *l, bool force_clsact) _must_check_;
+/*
+ * force_clsact: for kernels and tests without TCX. inspect: names other owners' programs, NULL: nobody does. Adopts
+ * the links pinned in l->pin_dir/links.
+ */
+int attach_new(struct attach **ret, struct loader *l, struct inspect *inspect,
+	       bool force_clsact) _must_check_;
 void attach_free(struct attach **a); /* leaves everything attached */
 
 /*

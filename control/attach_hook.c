@@ -9,6 +9,7 @@
 #include <bpf/libbpf.h>
 #include <linux/if_link.h>
 
+#include "inspect.h"
 #include "loader_log.h"
 #include "loader_pins.h"
 
@@ -113,23 +114,11 @@ static int unpin(const struct loader *l, const struct hook_at *at)
 
 /* ---- links: XDP and TCX -------------------------------------------------------------------------- */
 
-static const char *prog_name(uint32_t id, struct bpf_prog_info *info)
-{
-	_cleanup_close_ int fd =
-		bpf_prog_get_fd_by_id(id); /* takes more than the daemon may have */
-	uint32_t len = sizeof(*info);
-
-	*info = (struct bpf_prog_info){};
-	if (fd < 0 || bpf_obj_get_info_by_fd(fd, info, &len) || !info->name[0])
-		return "its name is not visible";
-	return info->name;
-}
-
 /* Who sits at the device's XDP hook? */
-static void say_xdp_owner(uint32_t ifindex, char **ret_why)
+static void say_xdp_owner(struct inspect *inspect, uint32_t ifindex, char **ret_why)
 {
 	LIBBPF_OPTS(bpf_xdp_query_opts, seen);
-	struct bpf_prog_info info;
+	char name[INSPECT_TEXT];
 	uint32_t id;
 
 	if (bpf_xdp_query((int)ifindex, 0, &seen))
@@ -138,24 +127,25 @@ static void say_xdp_owner(uint32_t ifindex, char **ret_why)
 	if (!id)
 		return;
 	loader_say(ret_why, "another XDP program is attached: id %u (%s); it is left alone", id,
-		   prog_name(id, &info));
+		   inspect_program_text(inspect, id, name));
 }
 
-static void say_link_failure(const struct hook_at *at, int r, char **ret_why)
+static void say_link_failure(struct inspect *inspect, const struct hook_at *at, int r,
+			     char **ret_why)
 {
 	char name[IF_NAMESIZE];
 
 	if (!if_indextoname(at->ifindex, name)) /* XDP says EINVAL of a device that went */
 		loader_say(ret_why, "there is no interface %u", at->ifindex);
 	if (is_xdp(at->mode) && (r == -EBUSY || r == -EEXIST))
-		say_xdp_owner(at->ifindex, ret_why);
+		say_xdp_owner(inspect, at->ifindex, ret_why);
 	if (at->mode == ATTACH_XDP_NATIVE && (r == -EOPNOTSUPP || r == -ERANGE || r == -EINVAL))
 		loader_say(ret_why, "the driver refused native XDP: %s", strerror(-r));
 	loader_say(ret_why, "%s: %s", mode_texts[at->mode], strerror(-r));
 }
 
-static int link_attach(const struct loader *l, const struct hook_at *at, int *ret_fd,
-		       char **ret_why)
+static int link_attach(const struct loader *l, struct inspect *inspect, const struct hook_at *at,
+		       int *ret_fd, char **ret_why)
 {
 	LIBBPF_OPTS(bpf_link_create_opts, opts);
 	_cleanup_close_ int fd = -1;
@@ -169,7 +159,7 @@ static int link_attach(const struct loader *l, const struct hook_at *at, int *re
 			     is_xdp(at->mode) ? BPF_XDP : tcx_type(at->dir), &opts);
 	if (fd < 0) {
 		r = -errno;
-		say_link_failure(at, r, ret_why);
+		say_link_failure(inspect, at, r, ret_why);
 		return r;
 	}
 	pin_name(at, pin);
@@ -315,11 +305,11 @@ static void drop_qdisc(const struct loader *l, const struct hook_at *at)
 			  pin); /* likewise a mark: it is checked against filters */
 }
 
-static int filter_attach(const struct loader *l, const struct hook_at *at, int *ret_fd,
-			 char **ret_why)
+static int filter_attach(const struct loader *l, struct inspect *inspect, const struct hook_at *at,
+			 int *ret_fd, char **ret_why)
 {
 	_cleanup_close_ int fd = -1;
-	char pin[PIN_BYTES];
+	char pin[PIN_BYTES], name[INSPECT_TEXT];
 	uint32_t there;
 	int r;
 
@@ -338,8 +328,9 @@ static int filter_attach(const struct loader *l, const struct hook_at *at, int *
 		return 0;
 	}
 	if (there) {
-		loader_say(ret_why, "filter %#x of priority %u runs another program: id %u",
-			   FILTER_HANDLE, FILTER_PRIORITY, there);
+		loader_say(ret_why, "filter %#x of priority %u runs another program: id %u (%s)",
+			   FILTER_HANDLE, FILTER_PRIORITY, there,
+			   inspect_program_text(inspect, there, name));
 		r = -EBUSY;
 	}
 	loader_say(ret_why, "clsact: %s", strerror(-r));
@@ -382,16 +373,17 @@ static int filter_update(const struct loader *l, struct hook *h)
 
 /* ---- both ---------------------------------------------------------------------------------------- */
 
-int hook_attach(const struct loader *l, const struct hook_at *at, struct hook *ret, char **ret_why)
+int hook_attach(const struct loader *l, struct inspect *inspect, const struct hook_at *at,
+		struct hook *ret, char **ret_why)
 {
 	struct hook h = { .at = *at, .fd = -1 };
 	int r;
 
 	loader_log_begin();
 	if (at->mode == ATTACH_CLSACT)
-		r = filter_attach(l, at, &h.fd, ret_why);
+		r = filter_attach(l, inspect, at, &h.fd, ret_why);
 	else
-		r = link_attach(l, at, &h.fd, ret_why);
+		r = link_attach(l, inspect, at, &h.fd, ret_why);
 	if (!r)
 		*ret = h;
 	return r;

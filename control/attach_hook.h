@@ -28,9 +28,12 @@ enum hook_health {
 
 bool hook_kernel_has_tcx(void);
 
-/* Attaches and pins. -EBUSY when the place is another owner's. *ret_why always gets a reason. */
-int hook_attach(const struct loader *l, const struct hook_at *at, struct hook *ret,
-		char **ret_why) _must_check_;
+/*
+ * Attaches and pins. -EBUSY when the place is another owner's, whose program inspect (may be NULL) names. *ret_why
+ * always gets a reason.
+ */
+int hook_attach(const struct loader *l, struct inspect *inspect, const struct hook_at *at,
+		struct hook *ret, char **ret_why) _must_check_;
 
 enum hook_health hook_health(const struct loader *l, const struct hook *h);
 

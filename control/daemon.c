@@ -16,13 +16,16 @@
 #include "confirm.h"
 #include "fail.h"
 #include "feeds.h"
+#include "inspect.h"
 #include "install.h"
+#include "job.h"
 #include "loader_pins.h"
 #include "log.h"
 #include "migrate.h"
 #include "options.h"
 #include "privilege.h"
 #include "routes.h"
+#include "sandbox.h"
 #include "save.h"
 #include "state.h"
 #include "watch.h"
@@ -345,7 +348,7 @@ static int start_kernel_side(struct daemon *d, char **ret_why)
 	r = install_settle();
 	if (r < 0)
 		return fail(ret_why, r, "waiting for packets: %s", strerrordesc_np(-r));
-	r = attach_new(&d->attach, d->loader, d->options->clsact);
+	r = attach_new(&d->attach, d->loader, d->inspect, d->options->clsact);
 	if (r < 0)
 		return fail(ret_why, r, "what is attached cannot be read: %s", strerrordesc_np(-r));
 	r = netif_new(&d->netif, d->event, on_devices, d);
@@ -416,9 +419,14 @@ static int give_up_rights(struct daemon *d, char **ret_why)
 	if (!r)
 		r = handover_make(&d->handover, d->options, &user, ret_why);
 	if (!r)
+		r = inspect_new(&d->inspect, d->event, &user, !d->options->no_inspect);
+	if (!r)
 		r = privilege_drop(&user, api_groups, API_SOCKET_COUNT, ret_why);
 	if (r < 0)
 		return r;
+	r = sandbox_daemon(job_program);
+	if (r < 0)
+		return fail(ret_why, r, "system calls cannot be limited: %s", strerrordesc_np(-r));
 	r = worker_new(&d->worker, d->event);
 	return r < 0 ? fail(ret_why, r, "the worker: %s", strerrordesc_np(-r)) : 0;
 }
@@ -505,6 +513,7 @@ static void done(struct daemon *d)
 	loader_free(&d->loader);
 	state_free(&d->state);
 	handover_done(&d->handover);
+	inspect_free(&d->inspect);
 	vec_done(&d->overrides);
 	free(d->doubts);
 	free(d->failures);

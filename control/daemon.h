@@ -22,6 +22,7 @@
 struct api;
 struct confirm;
 struct feeds;
+struct inspect;
 struct options;
 struct reload;
 struct set_call;
@@ -33,6 +34,7 @@ struct daemon {
 	const struct options *options;
 	struct sd_event *event;
 	struct handover handover;
+	struct inspect *inspect;
 	struct state *state;
 	struct loader *loader;
 	struct attach *attach;

@@ -22,6 +22,7 @@ enum {
 	OPTION_USER,
 	OPTION_FOREGROUND,
 	OPTION_TC_ATTACH,
+	OPTION_NO_INSPECT,
 	OPTION_FLOW_SLOTS,
 	OPTION_FEED_DIR,
 	OPTION_LOG_LEVEL,
@@ -38,6 +39,7 @@ static const struct option table[] = {
 	{ "user", required_argument, NULL, OPTION_USER },
 	{ "foreground", no_argument, NULL, OPTION_FOREGROUND },
 	{ "tc-attach", required_argument, NULL, OPTION_TC_ATTACH },
+	{ "no-inspect", no_argument, NULL, OPTION_NO_INSPECT },
 	{ "feed-dir", required_argument, NULL, OPTION_FEED_DIR },
 	{ "flow-slots", required_argument, NULL, OPTION_FLOW_SLOTS },
 	{ "log-level", required_argument, NULL, OPTION_LOG_LEVEL },
@@ -60,6 +62,8 @@ static const char help[] =
 	"  --state-dir DIR           saved state; default /var/lib/penstock[/NAME]\n"
 	"  --pin-dir DIR             default /sys/fs/bpf/penstock/NAME, 'default' without a name\n"
 	"  --tc-attach auto|clsact   clsact: do not use TCX where the kernel has it\n"
+	"  --no-inspect              start no penstock-inspect: other people's programs are known by\n"
+	"                            number alone\n"
 	"  --flow-slots N            room for established flows, 1k to 16M, rounded up to a power of\n"
 	"                            two; for a fresh start, what is pinned keeps its size\n"
 	"  --feed-dir DIR            where set files with 'refresh' may lie; may be repeated;\n"
@@ -160,6 +164,9 @@ static enum options_verdict read_one(struct options *o, int what, const char **i
 		return o->clsact || !strcmp(optarg, "auto")
 			       ? OPTIONS_RUN
 			       : usage("--tc-attach is auto or clsact, not '%s'", optarg);
+	case OPTION_NO_INSPECT:
+		o->no_inspect = true;
+		return OPTIONS_RUN;
 	case OPTION_FEED_DIR:
 		return add_dir(&o->feed_dirs, optarg) ? OPTIONS_RUN : OPTIONS_USAGE;
 	case OPTION_FLOW_SLOTS:

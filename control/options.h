@@ -19,7 +19,7 @@ struct options {
 	char *run_dir, *state_dir, *pin_dir;
 	char *user;                  /* NULL: who starts it */
 	struct feeds_dirs feed_dirs; /* at least one */
-	bool foreground, clsact;
+	bool foreground, clsact, no_inspect;
 	uint32_t flow_slots; /* a power of two, 0: not said */
 	enum log_level level;
 };

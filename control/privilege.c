@@ -13,8 +13,6 @@
 #include <sys/syscall.h>
 
 #include "fail.h"
-#include "job.h"
-#include "sandbox.h"
 
 #define BIT(cap)   (1ull << (cap))
 #define GROUPS_MAX 4
@@ -129,29 +127,48 @@ static int become(const struct privilege_user *user)
 	return 0;
 }
 
-int privilege_drop(const struct privilege_user *user, const char *const groups[], size_t count,
-		   char **ret_why)
+/* Becomes the user with these rights and no way to others. */
+static int keep(const struct privilege_user *user, const char *const groups[], size_t count,
+		uint64_t set)
 {
 	uint64_t have = 0;
 	int r = read_permitted(&have);
 
 	if (r < 0)
 		return r;
-	bound(kept_set());
+	bound(set);
 	if (have & BIT(CAP_SETGID))
 		r = take_groups(groups, count);
 	if (!r)
 		r = become(user);
 	if (!r)
-		r = set_capabilities(kept_set());
-	if (r < 0)
-		return fail(ret_why, r, "rights cannot be given up: %s", strerrordesc_np(-r));
+		r = set_capabilities(set);
+	if (!r && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		r = -errno;
+	return r;
+}
+
+int privilege_drop(const struct privilege_user *user, const char *const groups[], size_t count,
+		   char **ret_why)
+{
+	int r = keep(user, groups, count, kept_set());
+
 	/* Another user's process does not own its /proc/self, where our own descriptors are. */
-	if (prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-		return -errno;
-	r = sandbox_daemon(job_program);
-	return r < 0 ? fail(ret_why, r, "system calls cannot be limited: %s", strerrordesc_np(-r))
-		     : 0;
+	if (!r && prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) < 0)
+		r = -errno;
+	return r < 0 ? fail(ret_why, r, "rights cannot be given up: %s", strerrordesc_np(-r)) : 0;
+}
+
+int privilege_drop_to_inspect(const struct privilege_user *user)
+{
+	return keep(user, NULL, 0, BIT(CAP_SYS_ADMIN));
+}
+
+bool privilege_can_inspect(void)
+{
+	uint64_t have = 0;
+
+	return !read_permitted(&have) && have & BIT(CAP_SYS_ADMIN);
 }
 
 int privilege_drop_all(void)

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "cleanup.h"
@@ -21,11 +22,17 @@ int privilege_find_user(const char *name, struct privilege_user *ret, char **ret
 int privilege_check(char **ret_why) _must_check_;
 
 /*
- * For good: becomes the user with the groups named (those that exist), keeps the three capabilities, sets
- * no_new_privs and the list of system calls. Before the first thread.
+ * For good: becomes the user with the groups named (those that exist), keeps the three capabilities and sets
+ * no_new_privs. Before the first thread; the list of system calls comes after it, see sandbox.h.
  */
 int privilege_drop(const struct privilege_user *user, const char *const groups[], size_t count,
 		   char **ret_why) _must_check_;
+
+/* The same for penstock-inspect, which keeps CAP_SYS_ADMIN alone, and no groups. */
+int privilege_drop_to_inspect(const struct privilege_user *user) _must_check_;
+
+/* Whether a child of ours could. */
+bool privilege_can_inspect(void);
 
 /* For good: no capability at all. */
 int privilege_drop_all(void) _must_check_;

@@ -12,3 +12,6 @@ int sandbox_daemon(const char *program) _must_check_;
 
 /* Reads and writes what is open, and asks for memory. */
 int sandbox_child(void) _must_check_;
+
+/* Answers on the socket that is open, and asks the kernel about BPF programs. */
+int sandbox_inspector(void) _must_check_;

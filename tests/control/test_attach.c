@@ -24,7 +24,7 @@ static struct attach *a;
 static void start(bool force_clsact)
 {
 	l = lab_load();
-	assert_int_equal(attach_new(&a, l, force_clsact), 0);
+	assert_int_equal(attach_new(&a, l, NULL, force_clsact), 0);
 }
 
 static void stop(void)
@@ -366,7 +366,7 @@ static void leaves_other_xdp_programs_alone(void **state)
 			 0);
 	id = xdp_at("v0");
 	failed(want, "another XDP program is attached: id");
-	failed(want, "(somebody); it is left alone");
+	failed(want, "(its name is not visible: no penstock-inspect); it is left alone");
 	want.hook = MODEL_HOOK_XDP_GENERIC;
 	failed(want, "another XDP program is attached: id");
 	assert_int_equal(xdp_at("v0"), id);
@@ -517,7 +517,7 @@ static void attach_and_die(struct attach_want want, bool force_clsact)
 		char *why;
 
 		if (loader_new(&l, LAB_PINS, LAB_FLOW_SLOTS, &why) ||
-		    attach_new(&a, l, force_clsact) || attach_reconcile(a, &all) ||
+		    attach_new(&a, l, NULL, force_clsact) || attach_reconcile(a, &all) ||
 		    attach_states(a)->at[0].failed)
 			_exit(1);
 		_exit(0);

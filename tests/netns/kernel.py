@@ -133,12 +133,13 @@ def counter_slots(pin_dir, zone, direction):
     return chain[5], [struct.unpack_from("I", bank, 64 * chain[3] + 8 * i)[0] for i in range(chain[-1])], chain[6]
 
 
-def pin_foreign_xdp(path):
-    """A program of somebody else: passes everything."""
+def pin_foreign(path, name="", prog_type=_XDP):
+    """A program of somebody else: passes everything, at XDP."""
     code = struct.pack("<BBhi", 0xB7, 0, 0, 2) + struct.pack("<BBhi", 0x95, 0, 0, 0)
     code = ctypes.create_string_buffer(code, len(code))
     licence = ctypes.create_string_buffer(b"GPL")
-    fd = _bpf(_PROG_LOAD, struct.pack("IIQQ", _XDP, 2, _address(code), _address(licence)))
+    fd = _bpf(_PROG_LOAD, struct.pack("IIQQIIQII16s", prog_type, 2, _address(code), _address(licence), 0, 0, 0, 0, 0,
+                                      name.encode()))
     name = ctypes.create_string_buffer(path.encode())
     _bpf(_OBJ_PIN, struct.pack("QII", _address(name), fd, 0))
     os.close(fd)

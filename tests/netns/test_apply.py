@@ -235,7 +235,7 @@ def no_way_in(lab, host):
     """A policy that compiles and cannot be attached: the place at XDP is somebody else's."""
     lab.ip(host, "link add foreign0 type veth peer name foreign1")
     pin = f"{BPFFS}/{lab.id}/foreign"
-    kernel.pin_foreign_xdp(pin)
+    kernel.pin_foreign(pin)
     lab.ip(host, f"link set dev foreign0 xdpdrv pinned {pin}")
     return SMALL.replace("wan0, hook: tc", "foreign0, hook: xdp") % 80
 

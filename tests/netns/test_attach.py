@@ -144,16 +144,17 @@ def test_a_renamed_device_stays_filtered(lab, hook):
 
 
 def test_another_owners_xdp_program_is_left_alone(lab):
-    """hook xdp on a device that carries somebody else's program: the apply is refused and says which device,
-    the program stays; hook auto and tc live beside it. Rules out a filter that throws others out."""
+    """hook xdp on a device that carries somebody else's program: the apply is refused and says which device
+    and whose program, which stays; hook auto and tc live beside it. Rules out a filter that throws others out."""
     host, peer = lab.quiet_pair()
     daemon = lab.daemon(host)
     pin = f"{BPFFS}/{lab.id}/foreign"
-    kernel.pin_foreign_xdp(pin)
+    kernel.pin_foreign(pin, "theirs")
     lab.ip(host, f"link set dev wan0 xdpdrv pinned {pin}")
     before = lab.ip(host, "-o link show wan0").stdout.split("prog/xdp")[1].split()[:2]
     answer = daemon.cli("apply", lab.write("policy.yaml", policy(hook="xdp")))
-    assert answer.exit == 1 and "wan0" in answer.stderr, answer
+    assert answer.exit == 1 and "wan0: another XDP program is attached: id " in answer.stderr, answer
+    assert "('theirs', loaded by uid 0)" in answer.stderr, answer
     assert daemon.get("/v1/status")["policy"] is None
     assert lab.ip(host, "-o link show wan0").stdout.split("prog/xdp")[1].split()[:2] == before
     daemon.apply(policy(hook="auto"))

@@ -11,6 +11,7 @@ import pytest
 
 import frames
 from lab import BUILD, HOST4, ROOT, datagrams, wait_for
+from test_inspect import inspector_of
 
 PORT = 5353
 UNIT = f"{ROOT}/packaging/systemd/penstockd.service.in"
@@ -56,8 +57,9 @@ def test_the_unit_is_sound_and_hardened(lab):
     assert done.returncode == 0, done.stdout[-400:]
     print(done.stdout.splitlines()[-1])
     words = unit()
-    allowed = set().union(calls_of("@default"), *(calls_of(w) if w[0] == "@" else {w}
-                                                  for w in words["SystemCallFilter"]))
+    calls = {w: calls_of(w.lstrip("~")) if "@" in w else {w} for w in ("@default", *words["SystemCallFilter"])}
+    allowed = set().union(*(c for w, c in calls.items() if w[0] != "~"))
+    allowed -= set().union(*(c for w, c in calls.items() if w[0] == "~"))
     with open(f"{ROOT}/control/sandbox.c", encoding="ascii") as f:
         own = set(re.findall(r"SCMP_SYS\((\w+)\)", f.read()))
     assert len(own) > 100 and own | {"setresuid", "setresgid", "setgroups"} <= allowed, own - allowed
@@ -106,13 +108,14 @@ class Service:
 
 def test_ready_means_enforced(lab):
     """With the unit's capabilities and a device that is down until penstockd is ready: not one frame gets past the
-    policy. It tells its watchdog that it lives, says that it stops, leaves the policy enforced, and starts again
+    policy. penstock-inspect runs beside it. It tells its watchdog that it lives, says that it stops, leaves the policy enforced, and starts again
     in directories that are the user's by now. Rules out a service that is ready before it filters."""
     service = Service(lab)
     lab.ip(service.host, "link set wan0 down")
     for _ in range(2):
         service.start()
         service.wait_told("READY=1")
+        assert inspector_of(service.daemon)
         lab.ip(service.host, "link set wan0 up")
         assert service.send_both() == [b"192.0.2.1"]
         for _ in range(2):
@@ -155,7 +158,7 @@ def test_install_and_uninstall(lab):
         if target == "uninstall":
             assert not found
             continue
-        assert {"sbin/penstockd", "lib/systemd/system/penstockd.service", "lib/sysusers.d/penstock.conf",
+        assert {"sbin/penstockd", "sbin/penstock-inspect", "lib/systemd/system/penstockd.service", "lib/sysusers.d/penstock.conf",
                 "lib/tmpfiles.d/penstock.conf"} <= found
         with open(f"{lab.dir}/root/opt/p/lib/systemd/system/penstockd.service", encoding="ascii") as f:
             assert "ExecStart=/opt/p/sbin/penstockd " in f.read()

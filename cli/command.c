@@ -269,6 +269,18 @@ const struct command commands[] = {
 		.run = verb_explain,
 	},
 	{
+		.name = "doctor",
+		.summary = "say what is broken or in the way, and the remedy",
+		.details =
+			"Looks at the kernel and its settings as the caller, which takes root for some of it, and asks\n"
+			"the daemon about its devices, other programs there and its tables. Prints what is broken,\n"
+			"warnings and notes, each with its remedy, and with '--all' also what is good. Exits with 1 when\n"
+			"something is broken, a daemon that does not answer included; else with 4 when the daemon may\n"
+			"not be asked, and with 0 otherwise.",
+		.options = LIST,
+		.run = verb_doctor,
+	},
+	{
 		.name = "version",
 		.summary = "print the versions of this program and of the daemon",
 		.details = "A daemon that cannot be reached is not an error here.",

@@ -9,22 +9,19 @@
 #include <bpf/libbpf.h>
 #include <linux/if_link.h>
 
+#include "attach_programs.h"
 #include "inspect.h"
 #include "loader_log.h"
 #include "loader_pins.h"
 
-/* TCX came with Linux 6.6; the headers of Debian 12 are of 6.1. The numbers are the kernel's. */
-#define ATTACH_TCX_INGRESS ((enum bpf_attach_type)46)
-#define ATTACH_TCX_EGRESS  ((enum bpf_attach_type)47)
-#define LINK_TYPE_TCX      11
+#define LINK_TYPE_TCX 11 /* the headers of Debian 12 are of 6.1; the number is the kernel's */
 
 /* Ours among the filters of a clsact qdisc: "pen". */
 #define FILTER_HANDLE   0x70656e
 #define FILTER_PRIORITY 10
 
-#define PIN_BYTES         40
-#define LOOPBACK_IFINDEX  1
-#define TCX_PROGRAMS_SEEN 64
+#define PIN_BYTES        40
+#define LOOPBACK_IFINDEX 1
 
 static const char *const mode_texts[ATTACH_MODE_COUNT] = {
 	[ATTACH_XDP_NATIVE] = "xdp",
@@ -45,26 +42,12 @@ static int prog_of(const struct loader *l, const struct hook_at *at)
 	return l->prog[is_xdp(at->mode) ? LOADER_XDP_INGRESS : LOADER_TC_INGRESS];
 }
 
-/* 0: nothing can be said of it. */
-static uint32_t prog_id(int fd)
-{
-	struct bpf_prog_info info = {};
-	uint32_t len = sizeof(info);
-
-	return bpf_obj_get_info_by_fd(fd, &info, &len) ? 0 : info.id;
-}
-
-static enum bpf_attach_type tcx_type(enum dp_dir dir)
-{
-	return dir == DP_INGRESS ? ATTACH_TCX_INGRESS : ATTACH_TCX_EGRESS;
-}
-
 bool hook_kernel_has_tcx(void)
 {
 	uint32_t count = 0;
 
-	return bpf_prog_query(LOOPBACK_IFINDEX, ATTACH_TCX_INGRESS, 0, NULL, NULL, &count) !=
-	       -EINVAL;
+	return bpf_prog_query(LOOPBACK_IFINDEX, attach_tcx_type(DP_INGRESS), 0, NULL, NULL,
+			      &count) != -EINVAL;
 }
 
 /* ---- pins ---------------------------------------------------------------------------------------- */
@@ -114,6 +97,13 @@ static int unpin(const struct loader *l, const struct hook_at *at)
 
 /* ---- links: XDP and TCX -------------------------------------------------------------------------- */
 
+static const char *name_of(struct inspect *inspect, uint32_t prog, char buf[static INSPECT_TEXT])
+{
+	struct inspect_program program;
+
+	return inspect_text(inspect_program(inspect, prog, &program), &program, buf);
+}
+
 /* Who sits at the device's XDP hook? */
 static void say_xdp_owner(struct inspect *inspect, uint32_t ifindex, char **ret_why)
 {
@@ -127,7 +117,7 @@ static void say_xdp_owner(struct inspect *inspect, uint32_t ifindex, char **ret_
 	if (!id)
 		return;
 	loader_say(ret_why, "another XDP program is attached: id %u (%s); it is left alone", id,
-		   inspect_program_text(inspect, id, name));
+		   name_of(inspect, id, name));
 }
 
 static void say_link_failure(struct inspect *inspect, const struct hook_at *at, int r,
@@ -156,7 +146,7 @@ static int link_attach(const struct loader *l, struct inspect *inspect, const st
 		opts.flags =
 			at->mode == ATTACH_XDP_NATIVE ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE;
 	fd = bpf_link_create(prog_of(l, at), (int)at->ifindex,
-			     is_xdp(at->mode) ? BPF_XDP : tcx_type(at->dir), &opts);
+			     is_xdp(at->mode) ? BPF_XDP : attach_tcx_type(at->dir), &opts);
 	if (fd < 0) {
 		r = -errno;
 		say_link_failure(inspect, at, r, ret_why);
@@ -183,7 +173,7 @@ static enum hook_health link_health(const struct loader *l, const struct hook *h
 	if (info.type != (is_xdp(h->at.mode) ? BPF_LINK_TYPE_XDP : LINK_TYPE_TCX) ||
 	    info.xdp.ifindex != h->at.ifindex)
 		return HOOK_DEAD;
-	return info.prog_id == prog_id(prog_of(l, &h->at)) ? HOOK_CURRENT : HOOK_STALE;
+	return info.prog_id == attach_prog_id(prog_of(l, &h->at)) ? HOOK_CURRENT : HOOK_STALE;
 }
 
 /*
@@ -192,7 +182,7 @@ static enum hook_health link_health(const struct loader *l, const struct hook *h
  */
 static bool link_is_here(const struct hook *h)
 {
-	uint32_t seen[TCX_PROGRAMS_SEEN], count = TCX_PROGRAMS_SEEN, len;
+	uint32_t seen[ATTACH_TCX_SEEN], count, len;
 	LIBBPF_OPTS(bpf_xdp_query_opts, xdp);
 	struct bpf_link_info info = {};
 
@@ -202,8 +192,7 @@ static bool link_is_here(const struct hook *h)
 	if (is_xdp(h->at.mode))
 		return !bpf_xdp_query((int)h->at.ifindex, 0, &xdp) &&
 		       (xdp.drv_prog_id == info.prog_id || xdp.skb_prog_id == info.prog_id);
-	if (bpf_prog_query((int)h->at.ifindex, tcx_type(h->at.dir), 0, NULL, seen, &count))
-		return false;
+	count = attach_tcx_programs(h->at.ifindex, h->at.dir, seen);
 	for (uint32_t i = 0; i < count; i++) {
 		if (seen[i] == info.prog_id)
 			return true;
@@ -323,14 +312,14 @@ static int filter_attach(const struct loader *l, struct inspect *inspect, const 
 	if (r >= 0)
 		r = filter_put(l, at, 0);
 	there = r ? filter_prog(at) : 0;
-	if (!r || there == prog_id(prog_of(l, at))) { /* ours already: somebody removed the pin */
+	if (!r ||
+	    there == attach_prog_id(prog_of(l, at))) { /* ours already: somebody removed the pin */
 		*ret_fd = TAKE_FD(fd);
 		return 0;
 	}
 	if (there) {
 		loader_say(ret_why, "filter %#x of priority %u runs another program: id %u (%s)",
-			   FILTER_HANDLE, FILTER_PRIORITY, there,
-			   inspect_program_text(inspect, there, name));
+			   FILTER_HANDLE, FILTER_PRIORITY, there, name_of(inspect, there, name));
 		r = -EBUSY;
 	}
 	loader_say(ret_why, "clsact: %s", strerror(-r));
@@ -345,9 +334,9 @@ static enum hook_health filter_health(const struct loader *l, const struct hook 
 
 	if (!there)
 		return HOOK_DEAD;
-	if (there == prog_id(prog_of(l, &h->at)))
+	if (there == attach_prog_id(prog_of(l, &h->at)))
 		return HOOK_CURRENT;
-	return there == prog_id(h->fd) ? HOOK_STALE : HOOK_DEAD;
+	return there == attach_prog_id(h->fd) ? HOOK_STALE : HOOK_DEAD;
 }
 
 /* The pin keeps the old program until the filter runs the new one: either is known to be ours. */

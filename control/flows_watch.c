@@ -329,6 +329,7 @@ static struct json_object *table_row(const struct flows_watch *w, enum table_kin
 		json_add_u64(row, "used", w->whole.used[kind]);
 	else
 		json_add(row, "used", NULL);
+	json_add(row, "losing", json_object_new_boolean(is_losing(&w->tables[kind])));
 	return row;
 }
 

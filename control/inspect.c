@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * See inspect.h. Requests have numbers, and one at a time is on its way: an answer that comes when nobody waits for
- * it any more is read by the loop and forgotten.
+ * See inspect.h. Requests have numbers, and one at a time is on its way. An answer that comes when nobody waits for
+ * it any more is read by the loop and kept for who asks again.
  */
 #include "inspect.h"
 
@@ -32,8 +32,9 @@ struct inspect {
 	pid_t pid;
 	int socket;
 	sd_event_source *io;
-	uint64_t number; /* of the last request */
-	bool waiting;    /* for the answer to it */
+	uint64_t number;            /* of the last request */
+	bool waiting;               /* for the answer to it */
+	struct inspect_answer late; /* the last one that was, id 0: none */
 	char missing[160];
 };
 
@@ -116,11 +117,30 @@ static int on_readable(sd_event_source *s, int fd, uint32_t revents, void *ctx)
 	int r = receive(i, &answer);
 
 	(void)s, (void)fd, (void)revents;
-	if (!r && answer.number == i->number)
+	if (!r && answer.number == i->number) {
 		i->waiting = false;
-	else if (r < 0 && r != -EAGAIN)
+		i->late = answer;
+	} else if (r < 0 && r != -EAGAIN) {
 		over(i, r);
+	}
 	return 0;
+}
+
+static int tell(const struct inspect_answer *answer, struct inspect_program *ret)
+{
+	ret->uid = answer->uid;
+	memcpy(ret->name, answer->name, sizeof(ret->name));
+	return answer->error;
+}
+
+/* Once: what is asked later may have changed. */
+static bool take_late(struct inspect *i, uint32_t id, struct inspect_answer *ret)
+{
+	*ret = i->late;
+	if (i->late.id != id)
+		return false;
+	i->late.id = 0;
+	return true;
 }
 
 int inspect_program(struct inspect *i, uint32_t id, struct inspect_program *ret)
@@ -133,6 +153,8 @@ int inspect_program(struct inspect *i, uint32_t id, struct inspect_program *ret)
 		return -ENOTCONN;
 	if (i->waiting)
 		return -EBUSY;
+	if (take_late(i, id, &answer))
+		return tell(&answer, ret);
 	request.number = ++i->number;
 	request.id = id;
 	if (send(i->socket, &request, sizeof(request), MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
@@ -150,26 +172,22 @@ int inspect_program(struct inspect *i, uint32_t id, struct inspect_program *ret)
 		return -ENOTCONN;
 	}
 	i->waiting = false;
-	ret->uid = answer.uid;
-	memcpy(ret->name, answer.name, sizeof(ret->name));
-	return answer.error;
+	return tell(&answer, ret);
 }
 
-const char *inspect_program_text(struct inspect *i, uint32_t id, char buf[static INSPECT_TEXT])
+const char *inspect_text(int r, const struct inspect_program *program,
+			 char buf[static INSPECT_TEXT])
 {
-	struct inspect_program program;
-	int r = inspect_program(i, id, &program);
-
 	if (r == -ENOTCONN)
 		(void)snprintf(buf, INSPECT_TEXT, "its name is not visible: no " PROGRAM);
 	else if (r < 0)
 		(void)snprintf(buf, INSPECT_TEXT, "its name is not visible: %s",
 			       strerrordesc_np(-r));
-	else if (!*program.name)
-		(void)snprintf(buf, INSPECT_TEXT, "without a name, loaded by uid %u", program.uid);
+	else if (!*program->name)
+		(void)snprintf(buf, INSPECT_TEXT, "without a name, loaded by uid %u", program->uid);
 	else
-		(void)snprintf(buf, INSPECT_TEXT, "'%s', loaded by uid %u", program.name,
-			       program.uid);
+		(void)snprintf(buf, INSPECT_TEXT, "'%s', loaded by uid %u", program->name,
+			       program->uid);
 	return buf;
 }
 

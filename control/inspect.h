@@ -36,11 +36,13 @@ const char *inspect_missing(const struct inspect *i);
 pid_t inspect_pid(const struct inspect *i); /* 0 when it is missing */
 
 /*
- * Waits 5 ms at most, once: until an answer that is late has come, others fail at once with -EBUSY. -ETIMEDOUT: it
- * is late now. -ENOTCONN: it is missing, or i is NULL. Else what the kernel said: -ENOENT, there is no such program.
+ * Waits 5 ms at most, once: -ETIMEDOUT, it is late. Until the late answer has come others fail at once with -EBUSY;
+ * who then asks for the same again is told it. -ENOTCONN: it is missing, or i is NULL. Else what the kernel said:
+ * -ENOENT, there is no such program.
  */
 int inspect_program(struct inspect *i, uint32_t id, struct inspect_program *ret) _must_check_;
 
-/* "'NAME' of uid N", or in its place why that is not known. Never NULL; the result is buf. */
+/* "'NAME', loaded by uid N", or in its place why that is not known, by the result above. The result is buf. */
 #define INSPECT_TEXT 96
-const char *inspect_program_text(struct inspect *i, uint32_t id, char buf[static INSPECT_TEXT]);
+const char *inspect_text(int r, const struct inspect_program *program,
+			 char buf[static INSPECT_TEXT]);

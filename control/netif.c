@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 
 #include <linux/if_arp.h>
+#include <linux/pkt_cls.h>
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 #include <netlink/errno.h>
@@ -245,6 +246,18 @@ static enum netif_link link_of(unsigned int arptype)
 	return NETIF_OTHER;
 }
 
+/* The kernel tells a namespace's own number only of what is in another one. */
+static void find_peer(struct rtnl_link *link, struct netif_dev *dev)
+{
+	int32_t elsewhere;
+
+	if (strcmp(dev->kind, "veth") != 0)
+		return;
+	dev->peer_elsewhere = !rtnl_link_get_link_netnsid(link, &elsewhere);
+	if (!dev->peer_elsewhere)
+		dev->peer = (uint32_t)rtnl_link_get_link(link);
+}
+
 static struct netif_dev dev_of(struct rtnl_link *link)
 {
 	const char *name = rtnl_link_get_name(link), *kind = rtnl_link_get_type(link);
@@ -259,6 +272,7 @@ static struct netif_dev dev_of(struct rtnl_link *link)
 
 	(void)snprintf(dev.name, sizeof(dev.name), "%s", name ? name : "");
 	(void)snprintf(dev.kind, sizeof(dev.kind), "%s", kind ? kind : "");
+	find_peer(link, &dev);
 	return dev;
 }
 
@@ -371,4 +385,57 @@ int netif_has_tc_filters(uint32_t ifindex, bool *ret)
 	}
 	*ret = any;
 	return 0;
+}
+
+struct filters {
+	struct netif_filters *list;
+	int r;
+};
+
+/* Of a filter's two messages the one that has options is the filter; the other says that its priority is in use. */
+static int read_filter(struct nl_msg *msg, void *ctx)
+{
+	const struct tcmsg *tc = nlmsg_data(nlmsg_hdr(msg));
+	struct nlattr *attributes[TCA_MAX + 1], *options[TCA_BPF_MAX + 1];
+	struct netif_filter filter = {};
+	struct filters *all = ctx;
+
+	if (nlmsg_hdr(msg)->nlmsg_type != RTM_NEWTFILTER ||
+	    nlmsg_parse(nlmsg_hdr(msg), sizeof(*tc), attributes, TCA_MAX, NULL) < 0 ||
+	    !attributes[TCA_KIND] || !attributes[TCA_OPTIONS])
+		return NL_OK;
+	filter.priority = TC_H_MAJ(tc->tcm_info) >> 16;
+	(void)nla_strlcpy(filter.kind, attributes[TCA_KIND],
+			  sizeof(filter.kind)); /* cut at worst */
+	if (!strcmp(filter.kind, "bpf") &&
+	    nla_parse_nested(options, TCA_BPF_MAX, attributes[TCA_OPTIONS], NULL) >= 0 &&
+	    options[TCA_BPF_ID])
+		filter.prog = nla_get_u32(options[TCA_BPF_ID]);
+	if (!all->r)
+		all->r = vec_push(all->list, filter);
+	return NL_OK;
+}
+
+int netif_list_filters(uint32_t ifindex, bool ingress, struct netif_filters *ret)
+{
+	struct tcmsg tc = { .tcm_family = AF_UNSPEC,
+			    .tcm_ifindex = (int)ifindex,
+			    .tcm_parent = TC_H_MAKE(TC_H_CLSACT,
+						    ingress ? TC_H_MIN_INGRESS : TC_H_MIN_EGRESS) };
+	_cleanup_(msgp) struct nl_msg *msg = nlmsg_alloc_simple(RTM_GETTFILTER, NLM_F_DUMP);
+	_cleanup_(sockp) struct nl_sock *s = NULL;
+	struct filters all = { .list = ret };
+	int r;
+
+	if (!msg || nlmsg_append(msg, &tc, sizeof(tc), NLMSG_ALIGNTO) < 0)
+		return -ENOMEM;
+	r = open_socket(&s);
+	if (r < 0)
+		return r;
+	r = nl_socket_modify_cb(s, NL_CB_VALID, NL_CB_CUSTOM, read_filter, &all);
+	if (r >= 0)
+		r = nl_send_auto(s, msg);
+	if (r >= 0)
+		r = nl_recvmsgs_default(s);
+	return r < 0 ? netif_errno(r) : all.r;
 }

@@ -27,6 +27,8 @@ struct netif_dev {
 	bool loopback, up;
 	enum netif_link link;
 	uint32_t mtu;
+	uint32_t peer;       /* interface number of a veth's other end, 0: none that can be seen */
+	bool peer_elsewhere; /* it is in another network namespace */
 };
 
 VEC_NAMED(netif_devs, struct netif_dev);
@@ -52,6 +54,18 @@ uint64_t netif_overruns(const struct netif *n);
  */
 int netif_has_clsact(uint32_t ifindex, bool *ret) _must_check_;
 int netif_has_tc_filters(uint32_t ifindex, bool *ret) _must_check_;
+
+/* A filter of a clsact qdisc. */
+struct netif_filter {
+	char kind[16]; /* "bpf", "flower", … */
+	uint32_t priority;
+	uint32_t prog; /* number of the program of a "bpf" one, else 0 */
+};
+
+VEC_NAMED(netif_filters, struct netif_filter);
+
+/* In the order in which packets meet them. Appends to *ret. None, when the device has no clsact qdisc. */
+int netif_list_filters(uint32_t ifindex, bool ingress, struct netif_filters *ret) _must_check_;
 
 /* -errno for a result of libnl, which has error numbers of its own. */
 int netif_errno(int nl);

@@ -42,6 +42,7 @@ static void reload_free(struct reload **at)
 
 static void over(struct daemon *d, bool good)
 {
+	d->policy_refused = !good;
 	if (!d->ready)
 		daemon_started(d, good);
 }

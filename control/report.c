@@ -14,6 +14,7 @@
 #include "image.h"
 #include "jsonobj.h"
 #include "log.h"
+#include "options.h"
 
 #define NS_PER_S  1000000000ull
 #define NS_PER_MS 1000000ull
@@ -413,6 +414,7 @@ struct json_object *report_status(const struct daemon *d, int *ret_error)
 		return NULL;
 	json = json_object_new_object();
 	json_add(json, "policy", d->running ? report_generation(d->running) : NULL);
+	json_add_text(json, "refused", d->policy_refused ? d->options->policy : NULL);
 	json_add(json, "confirm", confirm_report(d));
 	add_devices(d, json);
 	zones = d->running ? json_member(d->running->manifest, "zones", json_type_array) : NULL;

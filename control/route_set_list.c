@@ -206,11 +206,10 @@ void route_set_list(void *ctx, struct api_request *r)
 
 /* ---- all sets --------------------------------------------------------------------------------------------------- */
 
-void route_sets(void *ctx, struct api_request *r)
+struct json_object *route_sets_report(const struct daemon *d)
 {
 	struct json_object *json = json_object_new_object(), *rows = json_object_new_array();
 	struct json_object *table = json_object_new_object(), *manifest = NULL;
-	const struct daemon *d = ctx;
 
 	if (d->running)
 		manifest = json_member(d->running->manifest, "sets", json_type_array);
@@ -231,5 +230,10 @@ void route_sets(void *ctx, struct api_request *r)
 	json_add_u64(table, "memory_bytes", sets_memory_bytes(d->sets));
 	json_add(json, "sets", rows);
 	json_add(json, "table", table);
-	api_answer(r, 200, json);
+	return json;
+}
+
+void route_sets(void *ctx, struct api_request *r)
+{
+	api_answer(r, 200, route_sets_report(ctx));
 }

@@ -56,6 +56,7 @@ const struct api_route routes[] = {
 	{ "GET", "/v1/rules", true, rules },
 	{ "GET", "/v1/drops", true, drops },
 	{ "GET", "/v1/sets", true, route_sets },
+	{ "GET", "/v1/doctor", true, route_doctor },
 	{ "GET", "/v1/policy", true, policy },
 	{ "GET", "/v1/history", true, route_history },
 	{ "POST", "/v1/check", true, route_check },

@@ -6,6 +6,7 @@
 
 struct apply_outcome;
 struct daemon;
+struct json_object;
 
 extern const struct api_route routes[];
 
@@ -21,6 +22,10 @@ void route_set_add(void *ctx, struct api_request *r);
 void route_set_del(void *ctx, struct api_request *r);
 void route_set_list(void *ctx, struct api_request *r);
 void route_sets(void *ctx, struct api_request *r);
+void route_doctor(void *ctx, struct api_request *r);
+
+/* The answer of GET /v1/sets. */
+struct json_object *route_sets_report(const struct daemon *d);
 
 /* What apply says when it is done, and when it could not begin. */
 void route_apply_done(void *ctx, const struct apply_outcome *o);

@@ -450,6 +450,55 @@ def status_warns_of_full_tables(c):
         contains(out, part)
 
 
+def finding(level, n=0):
+    return {"id": f"id-{n}", "level": level, "subject": f"eth{n}\x1b", "text": f"text {n}",
+            "remedy": None if level == "ok" else f"remedy {n}"}
+
+
+def doctor_sorts_counts_and_exits(c):
+    """What is broken comes first and is exit 1; a warning is none; what is good is shown when asked for."""
+    rows = [finding("ok", 1), finding("note", 2), finding("warning", 3), finding("broken", 4)]
+    answer = {"findings": rows, "pid": 1, "inspector_pid": None}
+    daemon = c.serve({"GET /v1/doctor": (200, answer)})
+    out, err = c.run("doctor", status=1)
+    same((err, daemon.requests[0]["socket"]), ("", "read.sock"))
+    same(out.startswith("broken   eth4\\x1b: text 4\n         remedy: remedy 4\n"), True)
+    same(out.index("text 4") < out.index("text 3") < out.index("text 2"), True)
+    same("text 1" in out, False)
+    contains(c.run("doctor", "--all", status=1)[0], "ok       eth1\\x1b: text 1\n")
+    contains(out.splitlines()[-1], "1 broken, ")
+    said = json.loads(c.run("doctor", "--json", status=1)[0])
+    same((said["schema"], said["broken"], said["findings"][0]), (1, 1, rows[3]))
+    same(all({"id", "level", "subject", "text", "remedy"} == set(row) for row in said["findings"]), True)
+    same(sum(said[level] for level in ("broken", "warning", "note", "ok")), len(said["findings"]))
+    lines = c.run("doctor", "--json", "--all", status=1)[0].splitlines()
+    same(json.loads(lines[0])["id"], "id-4")
+    answer["findings"] = rows[:3]
+    contains(c.run("doctor")[0], "0 broken, ")
+    same(json.loads(c.run("doctor", "--json", "--limit", "1")[0])["rows_total"] > 1, True)
+
+
+def doctor_without_a_daemon(c):
+    """Not a failure of the verb: a broken finding, beside what the caller can see; exit 1 and never 3."""
+    out, err = c.run("doctor", status=1)
+    same(err, "")
+    contains(out, "broken   penstockd: no daemon answers; nothing of it is attached")
+    contains(out, "remedy: start it")
+    said = json.loads(c.run("doctor", "--json", status=1)[0])
+    same({"kernel", "btf", "lockdown", "daemon"} <= {row["id"] for row in said["findings"]}, True)
+    c.serve({"GET /v1/doctor": (404, {"error": {"code": "no-such-path"}})})
+    contains(c.run("doctor", status=1)[0], "it answers, and not with what it finds")
+
+
+def doctor_may_not_ask(c):
+    """A daemon that refuses the caller is not broken, and not healthy: exit 4."""
+    c.serve({"GET /v1/doctor": (403, {"error": {"code": "not-permitted", "message": "no"}})})
+    out, err = c.run("doctor", status=4)
+    same(err, "")
+    contains(out, "note     penstockd: it may not be asked: devices")
+    contains(out, "remedy: be root or in the group penstock")
+
+
 def apply_hands_over_descriptors(c):
     path = c.policy()
     answer = {"schema": 1, "policy": {"file": path, "digest": "4f2a", "generation": 7}, "changed": 37,

@@ -7,7 +7,9 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -20,6 +22,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <linux/bpf.h>
 
 #include "control/sandbox.h"
 
@@ -129,12 +132,40 @@ static void the_child_can_only_compute(void **state)
 	in_child(sandbox_child, try_as_child);
 }
 
+/* The inspector's: of bpf(2) two commands, and nothing that CAP_SYS_ADMIN is feared for. */
+static int try_as_inspector(void)
+{
+	for (int command = 0; command < 64; command++) {
+		bool may = command == BPF_PROG_GET_FD_BY_ID || command == BPF_OBJ_GET_INFO_BY_FD;
+
+		MUST_NOT(ALLOWED(syscall(SYS_bpf, command, NULL, 0)) != may);
+	}
+	MUST_NOT(ALLOWED(open("/dev/null", O_RDONLY)));
+	MUST_NOT(ALLOWED(socket(AF_UNIX, SOCK_STREAM, 0)));
+	MUST_NOT(ALLOWED(mount("none", "/", "tmpfs", 0, NULL)));
+	MUST_NOT(ALLOWED(unshare(CLONE_NEWNS)));
+	MUST_NOT(ALLOWED(setuid(0)));
+	MUST_NOT(ALLOWED(kill(getppid(), 0)));
+	MUST_NOT(ALLOWED(execute(program)));
+	MUST_NOT(ALLOWED(fork()));
+	MUST_NOT(map(PROT_READ) != MAP_FAILED);
+	MUST_NOT(!ALLOWED(recv(-1, NULL, 0, 0)) || !ALLOWED(send(-1, NULL, 0, 0)));
+	return 0;
+}
+
+static void the_inspector_can_only_ask(void **state)
+{
+	(void)state;
+	in_child(sandbox_inspector, try_as_inspector);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_daemon_cannot_do_more),
 		cmocka_unit_test(the_daemon_can_do_its_work),
 		cmocka_unit_test(the_child_can_only_compute),
+		cmocka_unit_test(the_inspector_can_only_ask),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -69,7 +69,7 @@ def raw_request(daemon, path, body, descriptors=(), length=None):
 def test_the_read_socket_changes_nothing(daemon):
     """read.sock answers what reads and says 403 to what changes, whoever asks; either socket is closed to
     others. Rules out rights that are a matter of the client's manners."""
-    for path in "version", "status", "rules", "drops", "sets", "policy":
+    for path in "version", "status", "rules", "drops", "sets", "policy", "doctor":
         status, answer = daemon.request("GET", f"/v1/{path}", socket_name="read.sock")
         assert (status, answer["schema"]) == (200, 1), path
     for path in "apply", "attach", "detach":

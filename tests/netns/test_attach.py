@@ -152,9 +152,10 @@ def test_another_owners_xdp_program_is_left_alone(lab):
     kernel.pin_foreign(pin, "theirs")
     lab.ip(host, f"link set dev wan0 xdpdrv pinned {pin}")
     before = lab.ip(host, "-o link show wan0").stdout.split("prog/xdp")[1].split()[:2]
-    answer = daemon.cli("apply", lab.write("policy.yaml", policy(hook="xdp")))
+    file = lab.write("policy.yaml", policy(hook="xdp"))
+    named = "('theirs', loaded by uid 0); it is left alone"
+    answer = wait_for(lambda: next((a for a in [daemon.cli("apply", file)] if named in a.stderr), None), "the name")
     assert answer.exit == 1 and "wan0: another XDP program is attached: id " in answer.stderr, answer
-    assert "('theirs', loaded by uid 0)" in answer.stderr, answer
     assert daemon.get("/v1/status")["policy"] is None
     assert lab.ip(host, "-o link show wan0").stdout.split("prog/xdp")[1].split()[:2] == before
     daemon.apply(policy(hook="auto"))

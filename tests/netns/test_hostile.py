@@ -27,7 +27,7 @@ for n, client in enumerate(clients):
             pass
 time.sleep(1)"""
 MOST = 64 + 64 + 32 + 16  # connections, those on their way out, those that wait; and Served's own
-READS = ["version", "status", "rules", "drops", "sets", "policy"]
+READS = ["version", "status", "rules", "drops", "sets", "policy", "doctor"]
 BODIES = {
     "apply": {"file": "p.yaml", "dir": "/", "paths": []},
     "check": {"file": "p.yaml", "dir": "/", "paths": ["a.txt"]},

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See doctor_look.h. */
+#include "doctor_look.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/vfs.h>
+
+#include <linux/magic.h>
+
+#include "daemon.h"
+#include "loader_pins.h"
+#include "options.h"
+
+/* ---- on the loop ----------------------------------------------------------------------------------- */
+
+static struct doctor_dev *find(struct doctor_facts *facts, uint32_t ifindex)
+{
+	for (size_t i = 0; i < facts->devs.count; i++) {
+		if (facts->devs.at[i].dev.ifindex == ifindex)
+			return &facts->devs.at[i];
+	}
+	return NULL;
+}
+
+static int add_wants(const struct daemon *d, const struct netif_devs *devs,
+		     struct doctor_facts *facts)
+{
+	_cleanup_free_ char *doubts = NULL;
+	struct attach_wants wants = {};
+	int r = 0;
+
+	if (d->running && !d->running->nameless)
+		r = wants_compute(d->running, &d->overrides, devs, &wants, &doubts);
+	for (size_t i = 0; !r && i < wants.count; i++) {
+		const struct attach_want *w = &wants.at[i];
+		struct doctor_dev dev = { .dev = w->dev, .hook = w->hook };
+
+		dev.at[DP_INGRESS].wanted = w->ingress;
+		dev.at[DP_EGRESS].wanted = w->egress;
+		r = vec_push(&facts->devs, dev);
+	}
+	vec_done(&wants);
+	return r;
+}
+
+/* What is attached for a policy that may come back is here as well. */
+static int add_states(const struct attach_states *states, struct doctor_facts *facts)
+{
+	for (size_t i = 0; i < states->count; i++) {
+		const struct attach_state *s = &states->at[i];
+		struct doctor_dev *dev = find(facts, s->dev.ifindex);
+		struct doctor_place *place;
+		int r = 0;
+
+		if (!dev)
+			r = vec_push(&facts->devs, (struct doctor_dev){ .dev = s->dev });
+		if (r)
+			return r;
+		dev = dev ? dev : &facts->devs.at[facts->devs.count - 1];
+		place = &dev->at[s->dir];
+		place->wanted = true;
+		place->attached = !s->failed;
+		place->mode = s->mode;
+		place->why = s->why ? strdup(s->why) : NULL;
+	}
+	return 0;
+}
+
+static void add_peers(const struct netif_devs *devs, struct doctor_facts *facts)
+{
+	for (size_t i = 0; i < facts->devs.count; i++) {
+		struct doctor_dev *dev = &facts->devs.at[i];
+
+		for (size_t k = 0; dev->dev.peer && k < devs->count; k++) {
+			if (devs->at[k].ifindex == dev->dev.peer)
+				dev->peer = devs->at[k];
+		}
+	}
+}
+
+int doctor_begin(const struct daemon *d, struct doctor_facts *ret)
+{
+	struct doctor_facts facts = { .loader = d->loader, .pin_dir = d->options->pin_dir };
+	struct netif_devs devs = {};
+	int r = netif_list(d->netif, &devs);
+
+	if (!r)
+		r = add_wants(d, &devs, &facts);
+	if (!r)
+		r = add_states(attach_states(d->attach), &facts);
+	if (!r)
+		add_peers(&devs, &facts);
+	vec_done(&devs);
+	if (r)
+		doctor_done(&facts);
+	else
+		*ret = facts;
+	return r;
+}
+
+/* ---- on the worker --------------------------------------------------------------------------------- */
+
+/* The next start looks by the path; where a service user may not go that way, by what this start opened. */
+static int look_at_pins(const struct doctor_facts *facts)
+{
+	const char *dir = facts->pin_dir;
+	struct statfs fs;
+	int r = statfs(dir, &fs) < 0 ? -errno : 0;
+
+	if (r == -EACCES) {
+		dir = facts->loader->pin_dir;
+		r = statfs(dir, &fs) < 0 ? -errno : 0;
+	}
+	if (r)
+		return r;
+	if (fs.f_type != BPF_FS_MAGIC)
+		return -EMEDIUMTYPE;
+	return pins_has(dir, PINS_MAPS, "ctl") ? 0 : -ENOENT;
+}
+
+void doctor_look(struct doctor_facts *facts)
+{
+	facts->pins = look_at_pins(facts);
+	for (size_t i = 0; i < facts->devs.count; i++) {
+		struct doctor_dev *dev = &facts->devs.at[i];
+
+		(void)netif_offloads(dev->dev.name, &dev->offloads); /* all off, if it went */
+		(void)attach_list_programs(facts->loader, dev->dev.ifindex,
+					   &dev->programs); /* short of memory: those so far */
+		if (!dev->peer.ifindex)
+			continue;
+		(void)netif_offloads(dev->peer.name, &dev->peer_offloads); /* as above */
+		dev->peer_xdp = attach_has_xdp(dev->peer.ifindex);
+	}
+}
+
+void doctor_done(struct doctor_facts *facts)
+{
+	for (size_t i = 0; i < facts->devs.count; i++) {
+		for (int dir = 0; dir < DP_DIR_COUNT; dir++)
+			free(facts->devs.at[i].at[dir].why);
+		vec_done(&facts->devs.at[i].programs);
+	}
+	vec_done(&facts->devs);
+}

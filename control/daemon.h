@@ -62,7 +62,7 @@ struct daemon {
 	unsigned int checks;        /* of them, those that change nothing */
 	bool changing;              /* an apply, attach or detach is under way: no second one */
 	bool reload_wanted;         /* SIGHUP came while changing */
-	bool policy_refused;     /* the file of --policy, when it was read last */
+	bool policy_refused;        /* the file of --policy, when it was read last */
 	bool ready, stopping;
 	char *doubts, *failures; /* said last, so that they are not said again */
 	int status;              /* of the process */

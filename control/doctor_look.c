@@ -14,11 +14,16 @@
 
 /* ---- on the loop ----------------------------------------------------------------------------------- */
 
-static struct doctor_dev *find(struct doctor_facts *facts, uint32_t ifindex)
+/* From where the last one was found: they stand in the same order. */
+static struct doctor_dev *find(struct doctor_facts *facts, uint32_t ifindex, size_t *hint)
 {
 	for (size_t i = 0; i < facts->devs.count; i++) {
-		if (facts->devs.at[i].dev.ifindex == ifindex)
-			return &facts->devs.at[i];
+		size_t at = (*hint + i) % facts->devs.count;
+
+		if (facts->devs.at[at].dev.ifindex != ifindex)
+			continue;
+		*hint = at;
+		return &facts->devs.at[at];
 	}
 	return NULL;
 }
@@ -47,9 +52,11 @@ static int add_wants(const struct daemon *d, const struct netif_devs *devs,
 /* What is attached for a policy that may come back is here as well. */
 static int add_states(const struct attach_states *states, struct doctor_facts *facts)
 {
+	size_t hint = 0;
+
 	for (size_t i = 0; i < states->count; i++) {
 		const struct attach_state *s = &states->at[i];
-		struct doctor_dev *dev = find(facts, s->dev.ifindex);
+		struct doctor_dev *dev = find(facts, s->dev.ifindex, &hint);
 		struct doctor_place *place;
 		int r = 0;
 
@@ -67,31 +74,15 @@ static int add_states(const struct attach_states *states, struct doctor_facts *f
 	return 0;
 }
 
-static void add_peers(const struct netif_devs *devs, struct doctor_facts *facts)
-{
-	for (size_t i = 0; i < facts->devs.count; i++) {
-		struct doctor_dev *dev = &facts->devs.at[i];
-
-		for (size_t k = 0; dev->dev.peer && k < devs->count; k++) {
-			if (devs->at[k].ifindex == dev->dev.peer)
-				dev->peer = devs->at[k];
-		}
-	}
-}
-
 int doctor_begin(const struct daemon *d, struct doctor_facts *ret)
 {
 	struct doctor_facts facts = { .loader = d->loader, .pin_dir = d->options->pin_dir };
-	struct netif_devs devs = {};
-	int r = netif_list(d->netif, &devs);
+	int r = netif_list(d->netif, &facts.present);
 
 	if (!r)
-		r = add_wants(d, &devs, &facts);
+		r = add_wants(d, &facts.present, &facts);
 	if (!r)
 		r = add_states(attach_states(d->attach), &facts);
-	if (!r)
-		add_peers(&devs, &facts);
-	vec_done(&devs);
 	if (r)
 		doctor_done(&facts);
 	else
@@ -100,6 +91,14 @@ int doctor_begin(const struct daemon *d, struct doctor_facts *ret)
 }
 
 /* ---- on the worker --------------------------------------------------------------------------------- */
+
+static void find_peer(const struct doctor_facts *facts, struct doctor_dev *dev)
+{
+	for (size_t i = 0; dev->dev.peer && i < facts->present.count; i++) {
+		if (facts->present.at[i].ifindex == dev->dev.peer)
+			dev->peer = facts->present.at[i];
+	}
+}
 
 /* The next start looks by the path; where a service user may not go that way, by what this start opened. */
 static int look_at_pins(const struct doctor_facts *facts)
@@ -128,6 +127,7 @@ void doctor_look(struct doctor_facts *facts)
 		(void)netif_offloads(dev->dev.name, &dev->offloads); /* all off, if it went */
 		(void)attach_list_programs(facts->loader, dev->dev.ifindex,
 					   &dev->programs); /* short of memory: those so far */
+		find_peer(facts, dev);
 		if (!dev->peer.ifindex)
 			continue;
 		(void)netif_offloads(dev->peer.name, &dev->peer_offloads); /* as above */
@@ -143,4 +143,5 @@ void doctor_done(struct doctor_facts *facts)
 		vec_done(&facts->devs.at[i].programs);
 	}
 	vec_done(&facts->devs);
+	vec_done(&facts->present);
 }

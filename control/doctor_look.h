@@ -10,7 +10,8 @@
 struct daemon;
 
 struct doctor_facts {
-	struct doctor_devs devs; /* that are wanted or attached */
+	struct doctor_devs devs;   /* that are wanted or attached */
+	struct netif_devs present; /* all there are */
 	const struct loader *loader;
 	const char *pin_dir;
 	int pins; /* 0: they are where the next start looks; -errno; -EMEDIUMTYPE: that is no bpffs */

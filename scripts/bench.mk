@@ -37,5 +37,5 @@ bench-packets: bench-deps
 	$(Q)bench/run --build $(B) $(BENCH_OUT)
 
 bench-apply: bench-deps
-	$(Q)$(MAKE) --no-print-directory $(B)/penstock $(B)/penstockd $(B)/bench/gen/feed-gen
+	$(Q)$(MAKE) --no-print-directory $(B)/penstock $(B)/penstockd $(B)/penstock-inspect $(B)/bench/gen/feed-gen
 	$(Q)$(PYTHON) bench/apply.py $(B)

@@ -39,26 +39,21 @@ static bool is_ours(const struct loader *l, uint32_t prog)
 }
 
 /* Offloaded to the NIC counts as native: it comes first, and keeps others from there. */
-static int add_xdp(const struct loader *l, uint32_t ifindex, struct attach_programs *ret)
+static int add_xdp(const struct loader *l, const struct netif_xdp *xdp, struct attach_programs *ret)
 {
-	LIBBPF_OPTS(bpf_xdp_query_opts, seen);
-	const struct {
-		const uint32_t *prog;
-		enum attach_mode mode;
-	} places[] = { { &seen.hw_prog_id, ATTACH_XDP_NATIVE },
-		       { &seen.drv_prog_id, ATTACH_XDP_NATIVE },
-		       { &seen.skb_prog_id, ATTACH_XDP_GENERIC } };
+	const struct attach_program all[] = {
+		{ .mode = ATTACH_XDP_NATIVE, .prog = xdp->offload },
+		{ .mode = ATTACH_XDP_NATIVE, .prog = xdp->native },
+		{ .mode = ATTACH_XDP_GENERIC, .prog = xdp->generic },
+	};
 	int r = 0;
 
-	if (bpf_xdp_query((int)ifindex, 0, &seen))
-		return 0;
-	for (size_t i = 0; !r && i < sizeof(places) / sizeof(*places); i++) {
-		if (*places[i].prog)
-			r = vec_push(ret, (struct attach_program){
-						  .dir = DP_INGRESS,
-						  .mode = places[i].mode,
-						  .prog = *places[i].prog,
-						  .ours = is_ours(l, *places[i].prog) });
+	for (size_t i = 0; !r && i < sizeof(all) / sizeof(*all); i++) {
+		struct attach_program program = all[i];
+
+		program.ours = is_ours(l, program.prog);
+		if (program.prog)
+			r = vec_push(ret, program);
 	}
 	return r;
 }
@@ -100,24 +95,20 @@ static int add_clsact(const struct loader *l, uint32_t ifindex, enum dp_dir dir,
 	return r;
 }
 
-int attach_list_programs(const struct loader *l, uint32_t ifindex, struct attach_programs *ret)
+int attach_list_programs(const struct loader *l, const struct netif_xdps *xdps, uint32_t ifindex,
+			 struct attach_programs *ret)
 {
-	int r;
+	int r = 0;
 
 	loader_log_begin();
-	r = add_xdp(l, ifindex, ret);
+	for (size_t i = 0; !r && i < xdps->count; i++) {
+		if (xdps->at[i].ifindex == ifindex)
+			r = add_xdp(l, &xdps->at[i], ret);
+	}
 	for (int dir = 0; !r && dir < DP_DIR_COUNT; dir++) {
 		r = add_tcx(l, ifindex, (enum dp_dir)dir, ret);
 		if (!r)
 			r = add_clsact(l, ifindex, (enum dp_dir)dir, ret);
 	}
 	return r;
-}
-
-bool attach_has_xdp(uint32_t ifindex)
-{
-	LIBBPF_OPTS(bpf_xdp_query_opts, seen);
-
-	return !bpf_xdp_query((int)ifindex, 0, &seen) &&
-	       (seen.hw_prog_id || seen.drv_prog_id || seen.skb_prog_id);
 }

@@ -15,8 +15,12 @@ struct attach_program {
 
 VEC_NAMED(attach_programs, struct attach_program);
 
-/* Appends those of both directions, ingress first. What cannot be asked of the device is left out; -ENOMEM. */
-int attach_list_programs(const struct loader *l, uint32_t ifindex, struct attach_programs *ret);
+/*
+ * Appends those of both directions, ingress first. xdps: of all devices. What cannot be asked of the device is left
+ * out; -ENOMEM.
+ */
+int attach_list_programs(const struct loader *l, const struct netif_xdps *xdps, uint32_t ifindex,
+			 struct attach_programs *ret);
 
 /* TCX came with Linux 6.6; the headers of Debian 12 are of 6.1. The numbers are the kernel's. */
 static inline int attach_tcx_type(enum dp_dir dir)
@@ -31,6 +35,3 @@ uint32_t attach_tcx_programs(uint32_t ifindex, enum dp_dir dir,
 
 /* Of a descriptor; 0: nothing can be said of it. */
 uint32_t attach_prog_id(int fd);
-
-/* Whether any XDP program is there; false also when it cannot be asked. */
-bool attach_has_xdp(uint32_t ifindex);

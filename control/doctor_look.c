@@ -118,21 +118,38 @@ static int look_at_pins(const struct doctor_facts *facts)
 	return pins_has(dir, PINS_MAPS, "ctl") ? 0 : -ENOENT;
 }
 
+static bool has_xdp(const struct netif_xdps *xdps, uint32_t ifindex)
+{
+	for (size_t i = 0; i < xdps->count; i++) {
+		if (xdps->at[i].ifindex == ifindex)
+			return true;
+	}
+	return false;
+}
+
+static void look_at_dev(const struct doctor_facts *facts, const struct netif_xdps *xdps,
+			struct doctor_dev *dev)
+{
+	(void)netif_offloads(dev->dev.name, &dev->offloads); /* all off, if it went */
+	(void)attach_list_programs(facts->loader, xdps, dev->dev.ifindex,
+				   &dev->programs); /* short of memory: those so far */
+	find_peer(facts, dev);
+	if (!dev->peer.ifindex)
+		return;
+	(void)netif_offloads(dev->peer.name, &dev->peer_offloads); /* as above */
+	dev->peer_xdp = has_xdp(xdps, dev->peer.ifindex);
+}
+
 void doctor_look(struct doctor_facts *facts)
 {
-	facts->pins = look_at_pins(facts);
-	for (size_t i = 0; i < facts->devs.count; i++) {
-		struct doctor_dev *dev = &facts->devs.at[i];
+	struct netif_xdps xdps = {};
 
-		(void)netif_offloads(dev->dev.name, &dev->offloads); /* all off, if it went */
-		(void)attach_list_programs(facts->loader, dev->dev.ifindex,
-					   &dev->programs); /* short of memory: those so far */
-		find_peer(facts, dev);
-		if (!dev->peer.ifindex)
-			continue;
-		(void)netif_offloads(dev->peer.name, &dev->peer_offloads); /* as above */
-		dev->peer_xdp = attach_has_xdp(dev->peer.ifindex);
-	}
+	facts->pins = look_at_pins(facts);
+	if (netif_list_xdp(&xdps) < 0)
+		xdps.count = 0; /* as if there were none */
+	for (size_t i = 0; i < facts->devs.count; i++)
+		look_at_dev(facts, &xdps, &facts->devs.at[i]);
+	vec_done(&xdps);
 }
 
 void doctor_done(struct doctor_facts *facts)

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 
 #include <linux/if_arp.h>
+#include <linux/if_link.h>
 #include <linux/pkt_cls.h>
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
@@ -387,10 +388,29 @@ int netif_has_tc_filters(uint32_t ifindex, bool *ret)
 	return 0;
 }
 
-struct filters {
-	struct netif_filters *list;
+/* ---- dumps that libnl has no objects for -------------------------------------------------------------- */
+
+struct dump {
+	void *list;
 	int r;
 };
+
+/* Sends the request, which it frees, and calls read() with every message of the answer. */
+static int dump(struct nl_msg **at, int (*read)(struct nl_msg *msg, void *ctx), struct dump *ctx)
+{
+	_cleanup_(msgp) struct nl_msg *msg = TAKE_PTR(*at);
+	_cleanup_(sockp) struct nl_sock *s = NULL;
+	int r = open_socket(&s);
+
+	if (r < 0)
+		return r;
+	r = nl_socket_modify_cb(s, NL_CB_VALID, NL_CB_CUSTOM, read, ctx);
+	if (r >= 0)
+		r = nl_send_auto(s, msg);
+	if (r >= 0)
+		r = nl_recvmsgs_default(s);
+	return r < 0 ? netif_errno(r) : ctx->r;
+}
 
 /* Of a filter's two messages the one that has options is the filter; the other says that its priority is in use. */
 static int read_filter(struct nl_msg *msg, void *ctx)
@@ -398,7 +418,8 @@ static int read_filter(struct nl_msg *msg, void *ctx)
 	const struct tcmsg *tc = nlmsg_data(nlmsg_hdr(msg));
 	struct nlattr *attributes[TCA_MAX + 1], *options[TCA_BPF_MAX + 1];
 	struct netif_filter filter = {};
-	struct filters *all = ctx;
+	struct dump *d = ctx;
+	struct netif_filters *all = d->list;
 
 	if (nlmsg_hdr(msg)->nlmsg_type != RTM_NEWTFILTER ||
 	    nlmsg_parse(nlmsg_hdr(msg), sizeof(*tc), attributes, TCA_MAX, NULL) < 0 ||
@@ -411,8 +432,8 @@ static int read_filter(struct nl_msg *msg, void *ctx)
 	    nla_parse_nested(options, TCA_BPF_MAX, attributes[TCA_OPTIONS], NULL) >= 0 &&
 	    options[TCA_BPF_ID])
 		filter.prog = nla_get_u32(options[TCA_BPF_ID]);
-	if (!all->r)
-		all->r = vec_push(all->list, filter);
+	if (!d->r)
+		d->r = vec_push(all, filter);
 	return NL_OK;
 }
 
@@ -423,19 +444,45 @@ int netif_list_filters(uint32_t ifindex, bool ingress, struct netif_filters *ret
 			    .tcm_parent = TC_H_MAKE(TC_H_CLSACT,
 						    ingress ? TC_H_MIN_INGRESS : TC_H_MIN_EGRESS) };
 	_cleanup_(msgp) struct nl_msg *msg = nlmsg_alloc_simple(RTM_GETTFILTER, NLM_F_DUMP);
-	_cleanup_(sockp) struct nl_sock *s = NULL;
-	struct filters all = { .list = ret };
-	int r;
 
 	if (!msg || nlmsg_append(msg, &tc, sizeof(tc), NLMSG_ALIGNTO) < 0)
 		return -ENOMEM;
-	r = open_socket(&s);
-	if (r < 0)
-		return r;
-	r = nl_socket_modify_cb(s, NL_CB_VALID, NL_CB_CUSTOM, read_filter, &all);
-	if (r >= 0)
-		r = nl_send_auto(s, msg);
-	if (r >= 0)
-		r = nl_recvmsgs_default(s);
-	return r < 0 ? netif_errno(r) : all.r;
+	return dump(&msg, read_filter, &(struct dump){ .list = ret });
+}
+
+static uint32_t get_u32(struct nlattr *attribute)
+{
+	return attribute ? nla_get_u32(attribute) : 0;
+}
+
+static int read_xdp(struct nl_msg *msg, void *ctx)
+{
+	const struct ifinfomsg *info = nlmsg_data(nlmsg_hdr(msg));
+	struct nlattr *attributes[IFLA_MAX + 1], *xdp[IFLA_XDP_MAX + 1];
+	struct dump *d = ctx;
+	struct netif_xdps *all = d->list;
+	struct netif_xdp found;
+
+	if (nlmsg_hdr(msg)->nlmsg_type != RTM_NEWLINK ||
+	    nlmsg_parse(nlmsg_hdr(msg), sizeof(*info), attributes, IFLA_MAX, NULL) < 0 ||
+	    !attributes[IFLA_XDP] ||
+	    nla_parse_nested(xdp, IFLA_XDP_MAX, attributes[IFLA_XDP], NULL) < 0)
+		return NL_OK;
+	found = (struct netif_xdp){ .ifindex = (uint32_t)info->ifi_index,
+				    .offload = get_u32(xdp[IFLA_XDP_HW_PROG_ID]),
+				    .native = get_u32(xdp[IFLA_XDP_DRV_PROG_ID]),
+				    .generic = get_u32(xdp[IFLA_XDP_SKB_PROG_ID]) };
+	if (!d->r && (found.offload || found.native || found.generic))
+		d->r = vec_push(all, found);
+	return NL_OK;
+}
+
+int netif_list_xdp(struct netif_xdps *ret)
+{
+	struct ifinfomsg info = { .ifi_family = AF_UNSPEC };
+	_cleanup_(msgp) struct nl_msg *msg = nlmsg_alloc_simple(RTM_GETLINK, NLM_F_DUMP);
+
+	if (!msg || nlmsg_append(msg, &info, sizeof(info), NLMSG_ALIGNTO) < 0)
+		return -ENOMEM;
+	return dump(&msg, read_xdp, &(struct dump){ .list = ret });
 }

@@ -67,5 +67,15 @@ VEC_NAMED(netif_filters, struct netif_filter);
 /* In the order in which packets meet them. Appends to *ret. None, when the device has no clsact qdisc. */
 int netif_list_filters(uint32_t ifindex, bool ingress, struct netif_filters *ret) _must_check_;
 
+/* Numbers of the programs at a device's XDP hook; 0: none. */
+struct netif_xdp {
+	uint32_t ifindex, offload, native, generic;
+};
+
+VEC_NAMED(netif_xdps, struct netif_xdp);
+
+/* Of all devices that have one, by one dump: asking for one device makes the kernel tell of all. Appends. */
+int netif_list_xdp(struct netif_xdps *ret) _must_check_;
+
 /* -errno for a result of libnl, which has error numbers of its own. */
 int netif_errno(int nl);

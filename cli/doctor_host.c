@@ -3,6 +3,7 @@
 #include "doctor.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -20,10 +21,12 @@
 /* The file's first line without its end. 0 or -errno. */
 static int read_line(const char *path, char line[static LINE])
 {
-	_cleanup_fclose_ FILE *f = fopen(path, "re");
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, line, LINE - 1);
 
-	if (!f || !fgets(line, LINE, f))
-		return f ? -EIO : -errno;
+	if (n < 0)
+		return -errno;
+	line[n] = '\0';
 	line[strcspn(line, "\n")] = '\0';
 	return 0;
 }

@@ -15,12 +15,21 @@
 
 static const char *const dirs[DP_DIR_COUNT] = { [DP_INGRESS] = "ingress", [DP_EGRESS] = "egress" };
 
-static const char *const hooks[ATTACH_MODE_COUNT] = {
-	[ATTACH_XDP_NATIVE] = "XDP, native",
-	[ATTACH_XDP_GENERIC] = "XDP, generic",
-	[ATTACH_TCX] = "TC, by TCX",
-	[ATTACH_CLSACT] = "TC, by clsact",
-};
+static const char *hook_of(enum attach_mode mode)
+{
+	switch (mode) {
+	case ATTACH_XDP_NATIVE:
+		return "XDP, native";
+	case ATTACH_XDP_GENERIC:
+		return "XDP, generic";
+	case ATTACH_TCX:
+		return "TC, by TCX";
+	case ATTACH_CLSACT:
+	case ATTACH_MODE_COUNT:
+		break;
+	}
+	return "TC, by clsact";
+}
 
 static bool is_veth(const struct doctor_dev *dev)
 {
@@ -91,7 +100,7 @@ static const struct attach_program *foreign_xdp(const struct doctor_dev *dev)
 static void say_taken(struct json_object *rows, const struct doctor_dev *dev,
 		      const struct attach_program *other, doctor_name_fn *name, void *ctx)
 {
-	char remedy[DOCTOR_REMEDY], who[DOCTOR_WHO];
+	char remedy[DOCTOR_REMEDY], who[DOCTOR_WHO] = "";
 
 	detach_remedy(dev, other, remedy);
 	doctor_say(rows,
@@ -144,8 +153,8 @@ static void judge_ingress(struct json_object *rows, const struct doctor_dev *dev
 			   &(struct doctor_finding){ DOCTOR_WARNING, "mode", name,
 						     "update the driver or its firmware, or write "
 						     "'hook: tc' to have it so" },
-			   "ingress at %s, which is slower than native XDP: %s", hooks[place->mode],
-			   place->why);
+			   "ingress at %s, which is slower than native XDP: %s",
+			   hook_of(place->mode), place->why);
 	else if (place->mode == ATTACH_XDP_GENERIC)
 		doctor_say(
 			rows,
@@ -155,7 +164,7 @@ static void judge_ingress(struct json_object *rows, const struct doctor_dev *dev
 			"no faster than TC");
 	else
 		doctor_say(rows, &(struct doctor_finding){ DOCTOR_OK, "mode", name, NULL },
-			   "ingress at %s: %s", hooks[place->mode], why_there(dev, place));
+			   "ingress at %s: %s", hook_of(place->mode), why_there(dev, place));
 }
 
 static void judge_place(struct json_object *rows, const struct doctor_dev *dev, enum dp_dir dir,
@@ -174,7 +183,7 @@ static void judge_place(struct json_object *rows, const struct doctor_dev *dev, 
 		judge_ingress(rows, dev, place);
 	else
 		doctor_say(rows, &(struct doctor_finding){ DOCTOR_OK, "mode", dev->dev.name, NULL },
-			   "egress at %s: XDP has no egress", hooks[place->mode]);
+			   "egress at %s: XDP has no egress", hook_of(place->mode));
 }
 
 /* ---- 2 ------------------------------------------------------------------------------------------- */
@@ -188,7 +197,7 @@ static void judge_order(struct json_object *rows, const struct doctor_dev *dev, 
 	if (!dev->at[dir].attached) /* then who is there is in the reason, or nobody asked for it */
 		return;
 	while ((p = before_us(dev, dir, &at))) {
-		char remedy[DOCTOR_REMEDY], who[DOCTOR_WHO];
+		char remedy[DOCTOR_REMEDY], who[DOCTOR_WHO] = "";
 
 		detach_remedy(dev, p, remedy);
 		if (!p->prog)
@@ -199,7 +208,7 @@ static void judge_order(struct json_object *rows, const struct doctor_dev *dev, 
 						     remedy },
 			   "%s at %s comes first at %s: what it drops or takes away is neither "
 			   "judged nor counted",
-			   p->prog ? name(ctx, p->prog, who) : who, hooks[p->mode], dirs[dir]);
+			   p->prog ? name(ctx, p->prog, who) : who, hook_of(p->mode), dirs[dir]);
 	}
 }
 

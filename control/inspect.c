@@ -113,7 +113,7 @@ static void over(struct inspect *i, int r)
 static int on_readable(sd_event_source *s, int fd, uint32_t revents, void *ctx)
 {
 	struct inspect *i = ctx;
-	struct inspect_answer answer;
+	struct inspect_answer answer = {};
 	int r = receive(i, &answer);
 
 	(void)s, (void)fd, (void)revents;
@@ -146,7 +146,7 @@ static bool take_late(struct inspect *i, uint32_t id, struct inspect_answer *ret
 int inspect_program(struct inspect *i, uint32_t id, struct inspect_program *ret)
 {
 	struct inspect_request request = { .magic = INSPECT_MAGIC, .kind = INSPECT_PROGRAM };
-	struct inspect_answer answer;
+	struct inspect_answer answer = {};
 	int r;
 
 	if (!i || i->socket < 0)
@@ -248,7 +248,7 @@ static int spawn(int socket, const struct privilege_user *user, pid_t *ret)
 static int start(struct inspect *i, struct sd_event *event, const struct privilege_user *user)
 {
 	_cleanup_close_ int theirs = -1;
-	struct inspect_answer answer;
+	struct inspect_answer answer = {};
 	int pair[2], r;
 
 	if (!privilege_can_inspect())

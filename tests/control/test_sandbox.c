@@ -35,8 +35,8 @@ static void in_child(int (*sandbox)(void), int (*body)(void))
 	int status;
 
 	assert_true(pid >= 0);
-	if (!pid)
-		_exit(sandbox() < 0 ? 255 : body());
+	if (!pid) /* the sanitizers' _exit() makes calls that are on no list */
+		(void)syscall(SYS_exit_group, sandbox() < 0 ? 255 : body());
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFEXITED(status));
 	assert_int_equal(WEXITSTATUS(status), 0);
@@ -148,7 +148,8 @@ static int try_as_inspector(void)
 	MUST_NOT(ALLOWED(kill(getppid(), 0)));
 	MUST_NOT(ALLOWED(execute(program)));
 	MUST_NOT(ALLOWED(fork()));
-	MUST_NOT(map(PROT_READ) != MAP_FAILED);
+	MUST_NOT(ALLOWED(
+		syscall(SYS_mmap, NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)));
 	MUST_NOT(!ALLOWED(recv(-1, NULL, 0, 0)) || !ALLOWED(send(-1, NULL, 0, 0)));
 	return 0;
 }

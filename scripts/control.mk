@@ -8,7 +8,7 @@ KERNELTEST_OBJ := $(B)/tests/control/lib/lab.o $(KERNEL_SIDE:%=$(B)/control/%.o)
 $(KERNELTEST_BIN:%=%.o) $(B)/tests/control/lib/lab.o: CPPFLAGS += -Icontrol
 
 # A policy's way into the kernel: all of the daemon but its main().
-$(B)/tests/control/test_guard: $(filter-out $(B)/control/main.o,$(patsubst %.c,$(B)/%.o,$(wildcard control/*.c))) $(B)/libpolicy.a
+$(B)/tests/control/test_guard: $(filter-out $(B)/control/main.o,$(call obj,$(CONTROL_SRC))) $(B)/libpolicy.a
 $(KERNELTEST_BIN): $(B)/tests/control/%: $(B)/tests/control/%.o $(KERNELTEST_OBJ)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(SANFLAGS) $(LDFLAGS) $(sort $(filter %.o,$^)) $(filter %.a,$^) -o $@ $$($(PKG_CONFIG) --libs $(LIBS)) -lcmocka -lpthread

@@ -177,6 +177,17 @@ static void fill_frame(uint8_t frame[FRAME_BYTES])
 	memcpy(frame + sizeof(eth) + sizeof(ip), &udp, sizeof(udp));
 }
 
+/*
+ * A device that has just come up drops what is sent until the kernel has given it a queue, a second later at most: when it
+ * says that the device is up, under the lock that a request for the device waits for.
+ */
+static void wait_until_up(const char *name)
+{
+	lab_run("for i in $(seq 300); do ip -o link show dev %s | grep -q 'state UP' && break; sleep 0.01; done; "
+		"ip -o link show dev %s | grep -q 'state UP'",
+		name, name);
+}
+
 void lab_send(const char *name, enum dp_dir dir, unsigned int count)
 {
 	_cleanup_close_ int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
@@ -187,6 +198,7 @@ void lab_send(const char *name, enum dp_dir dir, unsigned int count)
 	assert_true(fd >= 0);
 	snprintf(peer, sizeof(peer), "%s-p", name);
 	to.sll_ifindex = (int)lab_ifindex(dir == DP_INGRESS ? peer : name);
+	wait_until_up(dir == DP_INGRESS ? peer : name);
 	fill_frame(frame);
 	while (count--) /* a drop at egress is told to the sender */
 		assert_true(sendto(fd, frame, sizeof(frame), 0, (struct sockaddr *)&to,

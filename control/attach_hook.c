@@ -125,7 +125,7 @@ static void say_link_failure(struct inspect *inspect, const struct hook_at *at, 
 {
 	char name[IF_NAMESIZE];
 
-	if (!if_indextoname(at->ifindex, name)) /* XDP says EINVAL of a device that went */
+	if (netif_name(at->ifindex, name) == -ENODEV) /* XDP says EINVAL of a device that went */
 		loader_say(ret_why, "there is no interface %u", at->ifindex);
 	if (is_xdp(at->mode) && (r == -EBUSY || r == -EEXIST))
 		say_xdp_owner(inspect, at->ifindex, ret_why);

@@ -298,6 +298,25 @@ int netif_list(struct netif *n, struct netif_devs *ret)
 	return 0;
 }
 
+static void linkp(struct rtnl_link **link)
+{
+	rtnl_link_put(*link);
+}
+
+int netif_name(uint32_t ifindex, char ret[IF_NAMESIZE])
+{
+	_cleanup_(linkp) struct rtnl_link *link = NULL;
+	_cleanup_(sockp) struct nl_sock *s = NULL;
+	int r = open_socket(&s);
+
+	if (!r)
+		r = rtnl_link_get_kernel(s, (int)ifindex, NULL, &link);
+	if (r < 0)
+		return s ? netif_errno(r) : r;
+	(void)snprintf(ret, IF_NAMESIZE, "%s", rtnl_link_get_name(link)); /* always fits */
+	return 0;
+}
+
 static int read_oif(struct nl_msg *msg, void *ctx)
 {
 	struct nlattr *attributes[RTA_MAX + 1];

@@ -44,6 +44,9 @@ void netif_free(struct netif **n);
 /* A full dump of the links of our network namespace. */
 int netif_list(struct netif *n, struct netif_devs *ret) _must_check_;
 
+/* What a device of our network namespace is called now. -ENODEV when there is none of this number. */
+int netif_name(uint32_t ifindex, char ret[IF_NAMESIZE]) _must_check_;
+
 /* The device by which packets to an address leave; addr is of 4 or 16 bytes, by family. -ENODEV: none. */
 int netif_route_to(int family, const void *addr, uint32_t *ret_ifindex) _must_check_;
 uint64_t netif_overruns(const struct netif *n);

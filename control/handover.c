@@ -18,6 +18,7 @@
 #include "loader_pins.h"
 #include "options.h"
 #include "privilege.h"
+#include "state.h"
 
 static void closedirp(DIR **d)
 {
@@ -102,18 +103,6 @@ static int hand_over(int dir, const char *path, const struct privilege_user *use
 		     : 0;
 }
 
-/* A descriptor that holds the lock of the state directory; -ENOENT where there was no daemon yet. */
-static int lock(int state, const char *path, char **ret_why)
-{
-	_cleanup_close_ int fd = openat(state, "lock", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-
-	if (fd < 0)
-		return -errno;
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-		return fail(ret_why, -errno, "%s: in use by another penstockd", path);
-	return TAKE_FD(fd);
-}
-
 static int make_dir(const char *path, mode_t mode, char **ret_why)
 {
 	int fd = fdio_make_dir(path, mode);
@@ -131,6 +120,8 @@ static int open_pins(struct handover *h, const char *path, const struct privileg
 	h->pins = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (h->pins < 0)
 		return fail(ret_why, -errno, "%s: %s", path, strerrordesc_np(errno));
+	if (flock(h->pins, LOCK_EX | LOCK_NB) < 0) /* as long as it is open */
+		return fail(ret_why, -errno, "%s: in use by another penstockd", path);
 	(void)snprintf(h->pin_path, sizeof(h->pin_path), PINS_BY_FD, h->pins); /* always fits */
 	/* Who stays root can make the directory anew when somebody removes it. */
 	if (user->uid == geteuid() &&
@@ -142,16 +133,16 @@ static int open_pins(struct handover *h, const char *path, const struct privileg
 int handover_make(struct handover *h, const struct options *o, const struct privilege_user *user,
 		  char **ret_why)
 {
-	_cleanup_close_ int state = -1, run = -1, locked = -ENOENT;
-	int r;
+	_cleanup_close_ int state = -1, run = -1, note = -1;
+	int r = 0;
 
 	state = make_dir(o->state_dir, 0700, ret_why);
 	if (state < 0)
 		return state;
 	if (user->uid != geteuid()) /* nothing changes hands under a running daemon */
-		locked = lock(state, o->state_dir, ret_why);
-	if (locked < 0 && locked != -ENOENT)
-		return locked;
+		r = state_lock(state, o->state_dir, &note, ret_why);
+	if (r < 0)
+		return r;
 	run = make_dir(o->run_dir, 0755, ret_why);
 	r = run < 0 ? run : open_pins(h, o->pin_dir, user, ret_why);
 	if (!r)

@@ -13,7 +13,7 @@ struct options;
 struct privilege_user;
 
 struct handover {
-	int pins;                /* the directory of the pins, or -1 */
+	int pins;                /* the directory of the pins, locked while it is open; or -1 */
 	char pin_path[PATH_MAX]; /* the way to it that needs no right on what lies above */
 };
 

@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -19,7 +21,7 @@
 #define GENERATION_FORMAT "generation-%" PRIu64 ".json"
 
 struct state {
-	int dir, lock;
+	int dir, note;
 };
 
 static int check_directory(int fd, const char *path, char **ret_why)
@@ -37,25 +39,52 @@ static int check_directory(int fd, const char *path, char **ret_why)
 	return 0;
 }
 
+/* Of the process that the note names; "unknown" when there is no such process, as after a power cut. */
+static const char *holder(int note, char text[static 24])
+{
+	ssize_t n = note < 0 ? 0 : pread(note, text, 23, 0);
+	int pid;
+
+	text[n > 0 ? strspn(text, "0123456789") : 0] = 0;
+	pid = atoi(text);
+	return pid > 0 && (kill(pid, 0) == 0 || errno == EPERM) ? text : "unknown";
+}
+
+int state_lock(int dir, const char *path, int *ret_note, char **ret_why)
+{
+	_cleanup_close_ int note = openat(dir, STATE_NOTE, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	char text[24] = "";
+	int r = flock(dir, LOCK_EX | LOCK_NB) < 0 ? -errno : 0;
+
+	if (note < 0)
+		note = openat(dir, STATE_NOTE, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (!r && note >= 0 && flock(note, LOCK_EX | LOCK_NB) < 0)
+		r = -errno;
+	if (r < 0)
+		return fail(ret_why, r, "%s: in use by the penstockd with pid %s", path,
+			    holder(note, text));
+	*ret_note = TAKE_FD(note);
+	return 0;
+}
+
 static int take_lock(struct state *s, const char *path, char **ret_why)
 {
 	char text[24];
-	ssize_t n;
+	int n, r = state_lock(s->dir, path, &s->note, ret_why);
 
-	s->lock = openat(s->dir, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (s->lock < 0)
-		return fail(ret_why, -errno, "%s/lock: %s", path, strerror(errno));
-	if (flock(s->lock, LOCK_EX | LOCK_NB) < 0) {
-		int r = -errno;
-
-		n = pread(s->lock, text, sizeof(text) - 1, 0);
-		text[n > 0 ? strspn(text, "0123456789") : 0] = 0;
-		return fail(ret_why, r, "%s: in use by the penstockd with pid %s", path,
-			    *text ? text : "unknown");
+	if (r < 0)
+		return r;
+	if (s->note < 0) {
+		s->note =
+			openat(s->dir, STATE_NOTE, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+		if (s->note < 0)
+			return fail(ret_why, -errno, "%s/" STATE_NOTE ": %s", path,
+				    strerror(errno));
+		(void)flock(s->note, LOCK_EX | LOCK_NB); /* who has the directory has the note */
 	}
 	n = snprintf(text, sizeof(text), "%d\n", (int)getpid());
-	if (ftruncate(s->lock, 0) < 0 || pwrite(s->lock, text, (size_t)n, 0) != n)
-		return fail(ret_why, -EIO, "%s/lock: cannot be written", path);
+	if (ftruncate(s->note, 0) < 0 || pwrite(s->note, text, (size_t)n, 0) != n)
+		return fail(ret_why, -EIO, "%s/" STATE_NOTE ": cannot be written", path);
 	return 0;
 }
 
@@ -66,7 +95,7 @@ int state_open(struct state **ret, const char *dir, char **ret_why)
 
 	if (!s)
 		return -ENOMEM;
-	s->lock = -1;
+	s->note = -1;
 	s->dir = fdio_make_dir(dir, 0700);
 	r = s->dir < 0 ? fail(ret_why, s->dir, "%s: %s", dir, strerror(-s->dir)) : 0;
 	if (!r)
@@ -87,7 +116,7 @@ void state_free(struct state **at)
 
 	if (!s)
 		return;
-	closep(&s->lock);
+	closep(&s->note);
 	closep(&s->dir);
 	free(s);
 	*at = NULL;

@@ -14,6 +14,15 @@ struct generation;
 struct json_object;
 struct state;
 
+/* Says who has the lock. Daemons of before lock this file alone. */
+#define STATE_NOTE "lock"
+
+/*
+ * The lock, by a descriptor of the directory, for as long as both descriptors are open; nothing is written.
+ * *ret_note is a file in it, or -1. -EWOULDBLOCK when another daemon has it; *ret_why is a sentence that names it.
+ */
+int state_lock(int dir, const char *path, int *ret_note, char **ret_why) _must_check_;
+
 /*
  * Makes the directory (0700) when there is none, refuses one that others can enter, takes the lock.
  * -EWOULDBLOCK when another daemon has it; *ret_why is a sentence that names it.

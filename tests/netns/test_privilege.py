@@ -157,7 +157,7 @@ def test_what_root_left_is_handed_over(lab):
     daemon = site.daemon
     second = lab.run(site.host, f"{BUILD}/penstockd", "--foreground", "--instance", daemon.instance, "--run-dir",
                      daemon.run_dir, "--state-dir", daemon.state_dir, "--user", "nobody")
-    assert second.exit == 1 and "in use by another penstockd" in second.stderr, second
+    assert second.exit == 1 and "in use by the penstockd with pid" in second.stderr, second
     assert owners(daemon) == {0}
     daemon.stop(signal.SIGKILL)
     os.symlink("/etc/hostname", f"{daemon.state_dir}/link")

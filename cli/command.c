@@ -90,6 +90,17 @@ const struct option_def command_options[OPTION_COUNT] = {
 	[OPTION_TTL] = { .name = "ttl",
 			 .metavar = "TIME",
 			 .help = "they leave after this time and not after the set's, or never" },
+	[OPTION_YES] = { .name = "yes", .letter = 'y', .help = "do not ask" },
+	[OPTION_KEEP_STATE] = { .name = "keep-state",
+				.help = "leave the saved policy and the history where they are" },
+	[OPTION_STATE_DIR] = { .name = "state-dir",
+			       .metavar = "DIR",
+			       .help = "where no daemon runs: the --state-dir that it had",
+			       .complete = COMPLETE_DIRECTORY },
+	[OPTION_PIN_DIR] = { .name = "pin-dir",
+			     .metavar = "DIR",
+			     .help = "where no daemon runs: the --pin-dir that it had",
+			     .complete = COMPLETE_DIRECTORY },
 };
 
 #define LIST (OPTION_BIT(OPTION_LIMIT) | OPTION_BIT(OPTION_ALL))
@@ -164,7 +175,8 @@ const struct command commands[] = {
 		.details =
 			"A policy that waits to be confirmed is undone at once. Else the last policy that ran before\n"
 			"and says something else is applied again, from the texts that the daemon has kept; another\n"
-			"rollback goes forth again. The daemon keeps the last 10 policies: see '--list'.",
+			"rollback goes forth again. Where none runs, as after a reboot, the last one that did comes back.\n"
+			"The daemon keeps the last 10 policies: see '--list'.",
 		.options = OPTION_BIT(OPTION_LIST),
 		.run = verb_rollback,
 	},
@@ -246,6 +258,21 @@ const struct command commands[] = {
 		.details = "Holds until the device is attached or an applied policy names it.",
 		.args = { { "DEV", COMPLETE_ATTACHED, false, false } },
 		.run = verb_detach,
+	},
+	{
+		.name = "purge",
+		.summary = "take penstock off the devices and its state off the machine",
+		.details =
+			"Ends all filtering of the instance and removes what it left: programs and filters on devices,\n"
+			"a clsact qdisc of its making unless others have filters there, pinned maps with their counters\n"
+			"and run-time members, the saved policies and the history, sockets and directories. The daemon\n"
+			"does it and ends; where none runs, root can do it all the same, in the network namespace in\n"
+			"which it ran. Says what was removed, and exits with 1 when something could not be.\n"
+			"\n"
+			"It asks first. From a script it wants '--yes'.",
+		.options = OPTION_BIT(OPTION_YES) | OPTION_BIT(OPTION_KEEP_STATE) |
+			   OPTION_BIT(OPTION_STATE_DIR) | OPTION_BIT(OPTION_PIN_DIR),
+		.run = verb_purge,
 	},
 	{
 		.name = "explain",

@@ -50,13 +50,14 @@ enum status verb_confirm(const struct invocation *call)
 
 /* ---- what there is to go back to --------------------------------------------------------------------- */
 
-static const char *note_of(struct json_object *row, size_t i, bool waits)
+static const char *note_of(struct json_object *row, struct json_object *history)
 {
 	if (json_object_get_boolean(json_member(row, "undone")))
 		return "undone";
-	if (!i)
-		return waits ? "running, to be confirmed" : "running";
-	return "";
+	if (!json_member(history, "running") ||
+	    json_number(row, "generation") != json_number(history, "running"))
+		return "";
+	return json_member(history, "confirm") ? "running, to be confirmed" : "running";
 }
 
 static enum status show_history(const struct invocation *call)
@@ -95,7 +96,7 @@ static enum status show_history(const struct invocation *call)
 		table_text(table, 2, uid);
 		table_text(table, 3, json_text(row, "file"));
 		table_text(table, 4, json_text(row, "digest"));
-		table_text(table, 5, note_of(row, i, json_member(answer, "confirm")));
+		table_text(table, 5, note_of(row, answer));
 	}
 	return table_print(table, true);
 }

@@ -18,6 +18,7 @@ enum status verb_explain(const struct invocation *call);
 enum status verb_fmt(const struct invocation *call);
 enum status verb_help(const struct invocation *call);
 enum status verb_manual(const struct invocation *call);
+enum status verb_purge(const struct invocation *call);
 enum status verb_rollback(const struct invocation *call);
 enum status verb_rules(const struct invocation *call);
 enum status verb_set_change(const struct invocation *call);

@@ -6,6 +6,7 @@
 #include "api.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -23,6 +24,8 @@
 #define PAUSE_USEC       (100 * 1000) /* after accept() ran out of something */
 #define CONNECTION_KB    64
 #define ACCEPTED_AT_ONCE 8
+#define DRAIN_STEPS      20
+#define DRAIN_STEP_MS    50
 #define AT_ONCE          4 /* requests that are begun in one turn of the loop, on each socket */
 
 const char *const api_groups[] = { [API_ADMIN] = "penstock-admin", [API_READ] = "penstock" };
@@ -39,6 +42,7 @@ struct api_end {
 	size_t bodies;               /* bytes of bodies that they sent */
 	struct api_request *postponed, **postponed_last; /* to be begun in a later turn, in order */
 	unsigned int waiting_count, connections, dropped, begun;
+	unsigned int handled; /* requests that their route has, or whose answer is on its way */
 };
 
 struct api {
@@ -339,6 +343,7 @@ static enum MHD_Result handle_whole(struct api_request *r)
 	if (!r->handled) {
 		r->end->begun++;
 		r->handled = true;
+		r->end->handled++;
 		log_debug("api: %s %s", r->route->method, r->route->path);
 		r->route->handle(r->end->api->user.ctx, r);
 		if (!r->status) {
@@ -386,6 +391,7 @@ static void on_completed(void *ctx, struct MHD_Connection *connection, void **at
 	(void)ctx, (void)connection, (void)how;
 	if (!r)
 		return;
+	r->end->handled -= r->handled;
 	fd_list_done(&r->client->fds); /* they came with this request, not with a later one */
 	r->end->bodies -= r->client->body;
 	r->client->body = 0;
@@ -714,6 +720,7 @@ static void refuse_postponed(struct api_end *end)
 
 	while ((r = take_postponed(end))) {
 		r->handled = r->suspended = true;
+		end->handled++;
 		api_error(r, MHD_HTTP_SERVICE_UNAVAILABLE, "stopping", "the daemon is stopping");
 	}
 }
@@ -734,6 +741,19 @@ void api_stop(struct api *api)
 		end_stop(&api->end[i]);
 }
 
+/* Last answers go out; a client that does not take its own is not waited for. */
+static void drain(struct api_end *end)
+{
+	const union MHD_DaemonInfo *info = MHD_get_daemon_info(end->http, MHD_DAEMON_INFO_EPOLL_FD);
+	struct pollfd p = { .fd = info ? info->epoll_fd : -1, .events = POLLIN };
+
+	(void)MHD_run(end->http);
+	for (unsigned int i = 0; end->handled && i < DRAIN_STEPS; i++) {
+		(void)poll(&p, 1, DRAIN_STEP_MS);
+		(void)MHD_run(end->http);
+	}
+}
+
 void api_free(struct api **at)
 {
 	struct api *api = *at;
@@ -748,7 +768,7 @@ void api_free(struct api **at)
 		sd_event_source_disable_unref(end->timer);
 		sd_event_source_disable_unref(end->again);
 		if (end->http)
-			(void)MHD_run(end->http); /* last answers go out */
+			drain(end);
 		if (end->http)
 			MHD_stop_daemon(end->http);
 	}

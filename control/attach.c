@@ -175,7 +175,7 @@ static void detach_mode(struct attach *a, const struct hook_at *at)
 
 		if (memcmp(&one->hook.at, at, sizeof(*at)) != 0)
 			continue;
-		hook_detach(a->l, &one->hook);
+		(void)hook_detach(a->l, &one->hook); /* what stays is found by the next attach */
 		drop(a, i);
 		return;
 	}
@@ -475,7 +475,7 @@ int attach_reconcile(struct attach *a, const struct attach_wants *wants)
 	for (size_t i = a->attachments.count; i-- > 0;) {
 		if (a->attachments.at[i].used)
 			continue;
-		hook_detach(a->l, &a->attachments.at[i].hook);
+		(void)hook_detach(a->l, &a->attachments.at[i].hook); /* as above */
 		drop(a, i);
 	}
 	return devs_clear_if(&a->devs, has_left, &leaving);

@@ -289,7 +289,8 @@ static void drop_qdisc(const struct loader *l, const struct hook_at *at)
 	if (mark < 0 || netif_has_tc_filters(at->ifindex, &used) || used)
 		return;
 	hook.attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS;
-	(void)bpf_tc_hook_destroy(&hook); /* an empty qdisc that stays does no harm */
+	if (bpf_tc_hook_destroy(&hook)) /* an empty qdisc that stays, with its mark, does no harm */
+		return;
 	(void)pins_remove(l->pin_dir, PINS_LINKS,
 			  pin); /* likewise a mark: it is checked against filters */
 }
@@ -403,25 +404,26 @@ int hook_repin(const struct loader *l, const struct hook *h)
 	return r ? r : 1;
 }
 
-void hook_detach(const struct loader *l, struct hook *h)
+int hook_detach(const struct loader *l, struct hook *h)
 {
 	struct bpf_tc_hook hook = tc_hook(&h->at);
 	struct bpf_tc_opts opts = tc_opts();
+	int r;
 
 	loader_log_begin();
 	if (hook_health(l, h) == HOOK_DEAD) {
 		hook_forget(l, h);
-		return;
+		return 0;
 	}
 	if (h->at.mode == ATTACH_CLSACT) {
-		(void)bpf_tc_detach(&hook, &opts); /* what stays is found by the next attach */
+		r = bpf_tc_detach(&hook, &opts);
 		drop_qdisc(l, &h->at);
 	} else {
-		(void)bpf_link_detach(
-			h->fd); /* at once, whoever else holds the link; else with its pin */
+		r = bpf_link_detach(h->fd); /* at once, whoever else holds the link */
 	}
 	(void)unpin(l, &h->at); /* a pin that stays names a dead hook: the next start removes it */
 	closep(&h->fd);
+	return r;
 }
 
 void hook_forget(const struct loader *l, struct hook *h)
@@ -437,7 +439,38 @@ void hook_forget(const struct loader *l, struct hook *h)
 	closep(&h->fd);
 }
 
-int hook_adopt(const struct loader *l, const char *pin, struct hook *ret)
+bool hook_is_here(const struct hook *h)
+{
+	return h->at.mode == ATTACH_CLSACT ||
+	       link_is_here(h); /* filters are only looked for here */
+}
+
+uint32_t hook_prog(const struct hook *h)
+{
+	struct bpf_link_info info = {};
+	uint32_t len = sizeof(info);
+
+	if (h->at.mode == ATTACH_CLSACT)
+		return prog_id(h->fd);
+	return bpf_obj_get_info_by_fd(h->fd, &info, &len) ? 0 : info.prog_id;
+}
+
+bool hook_prog_lives(uint32_t id)
+{
+	_cleanup_close_ int fd = bpf_prog_get_fd_by_id(id);
+
+	return fd >= 0;
+}
+
+bool hook_has_qdisc(const struct loader *l, uint32_t ifindex)
+{
+	char pin[PIN_BYTES];
+
+	qdisc_pin_name(ifindex, pin);
+	return pins_has(l->pin_dir, PINS_LINKS, pin);
+}
+
+int hook_open(const struct loader *l, const char *pin, struct hook *ret)
 {
 	struct hook h = { .fd = -1 };
 
@@ -448,16 +481,27 @@ int hook_adopt(const struct loader *l, const char *pin, struct hook *ret)
 				  pin); /* of a crash within pins_replace() */
 		return -ENOENT;
 	}
-	loader_log_begin();
 	h.fd = pins_open(l->pin_dir, PINS_LINKS, pin);
 	if (h.fd < 0)
 		return h.fd;
+	*ret = h;
+	return 0;
+}
+
+int hook_adopt(const struct loader *l, const char *pin, struct hook *ret)
+{
+	struct hook h = { .fd = -1 };
+	int r = hook_open(l, pin, &h);
+
+	if (r)
+		return r;
+	loader_log_begin();
 	if (hook_health(l, &h) == HOOK_DEAD) {
 		hook_forget(l, &h);
 		return -ENOENT;
 	}
-	if (h.at.mode != ATTACH_CLSACT && !link_is_here(&h)) {
-		hook_detach(l, &h);
+	if (!hook_is_here(&h)) {
+		(void)hook_detach(l, &h); /* of another network namespace, with its pin */
 		return -ENOENT;
 	}
 	*ret = h;

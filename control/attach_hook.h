@@ -43,14 +43,29 @@ int hook_repin(const struct loader *l, const struct hook *h) _must_check_;
 /* Swaps the program without a gap. */
 int hook_update(const struct loader *l, struct hook *h) _must_check_;
 
-/* Takes the program off the device, and the qdisc when it is ours and empty. Closes h. */
-void hook_detach(const struct loader *l, struct hook *h);
+/* Takes the program off the device, and the qdisc when it is ours and empty. Closes h, also when it fails. */
+int hook_detach(const struct loader *l, struct hook *h);
 
 /* Removes the pins of what is dead. Closes h. */
 void hook_forget(const struct loader *l, struct hook *h);
 
+/* The pin says that the clsact qdisc of the device is of our making. */
+bool hook_has_qdisc(const struct loader *l, uint32_t ifindex);
+
+/* Of what is not dead: its device is of this network namespace, each of which has numbers of its own. */
+bool hook_is_here(const struct hook *h);
+
+/* The program that it runs, by number; 0 when that cannot be told. */
+uint32_t hook_prog(const struct hook *h);
+
+/* A program of this number is there; false also to who may not ask: that takes all rights. */
+bool hook_prog_lives(uint32_t id);
+
+/* Opens a pin of links/, whatever became of its hook. -ENOENT when it is none of an attachment. */
+int hook_open(const struct loader *l, const char *pin, struct hook *ret) _must_check_;
+
 /*
- * Opens a pin of links/. -ENOENT when it is none of an attachment in this network namespace, or dead;
+ * The same for what is attached here. -ENOENT when it is none of an attachment in this network namespace, or dead;
  * what a crash left of it is then removed, except for a qdisc's mark.
  */
 int hook_adopt(const struct loader *l, const char *pin, struct hook *ret) _must_check_;

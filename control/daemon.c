@@ -19,11 +19,13 @@
 #include "inspect.h"
 #include "install.h"
 #include "job.h"
+#include "jsonobj.h"
 #include "loader_pins.h"
 #include "log.h"
 #include "migrate.h"
 #include "options.h"
 #include "privilege.h"
+#include "purge.h"
 #include "routes.h"
 #include "sandbox.h"
 #include "save.h"
@@ -222,7 +224,7 @@ static void tell_parent(struct daemon *d, int status)
 	closep(&d->tell_parent);
 }
 
-static void stop(struct daemon *d, int status)
+void daemon_stop(struct daemon *d, int status)
 {
 	if (d->stopping)
 		return;
@@ -237,13 +239,13 @@ void daemon_started(struct daemon *d, bool good)
 	int r;
 
 	if (!good && !d->running) {
-		stop(d, EXIT_FAILURE);
+		daemon_stop(d, EXIT_FAILURE);
 		return;
 	}
 	r = api_serve(d->api);
 	if (r < 0) {
 		log_error("api: clients cannot be served: %s", strerrordesc_np(-r));
-		stop(d, EXIT_FAILURE);
+		daemon_stop(d, EXIT_FAILURE);
 		return;
 	}
 	d->ready = true;
@@ -278,7 +280,7 @@ static int on_stop_signal(sd_event_source *s, const struct signalfd_siginfo *si,
 	(void)s;
 	log_info("daemon: signal %u from pid %u; stopping, what is attached stays", si->ssi_signo,
 		 si->ssi_pid);
-	stop(ctx, EXIT_SUCCESS);
+	daemon_stop(ctx, EXIT_SUCCESS);
 	return 0;
 }
 
@@ -476,6 +478,26 @@ static int start(struct daemon *d, char **ret_why)
 	return r < 0 ? r : start_watching(d, ret_why);
 }
 
+/* Nobody else works any more, and what was to be saved is. */
+static void answer_purge(struct daemon *d)
+{
+	struct options o = *d->options;
+	struct json_object *json;
+
+	if (!d->purge)
+		return;
+	o.keep_state = d->purge_keeps_state;
+	json = purge_run(&o, d->loader, state_dir(d->state));
+	log_info("purge: %zu things removed, %zu kept, %zu could not be",
+		 json_object_array_length(json_object_object_get(json, "removed")),
+		 json_object_array_length(json_object_object_get(json, "kept")),
+		 json_object_array_length(json_object_object_get(json, "failed")));
+	/* The locks, too: who hears the answer may start another one. */
+	state_free(&d->state);
+	handover_done(&d->handover);
+	api_answer(TAKE_PTR(d->purge), 200, json);
+}
+
 /* A start that failed leaves nothing behind where it found nothing. */
 static void unpin_unused(const struct daemon *d)
 {
@@ -497,6 +519,7 @@ static void done(struct daemon *d)
 	sets_given_stop(d->given);
 	sets_stop(d->sets);
 	worker_free(&d->worker);
+	answer_purge(d);
 	api_free(&d->api);
 	explain_free(&d->explain);
 	sets_free(&d->sets);

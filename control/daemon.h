@@ -20,6 +20,7 @@
 #include "worker.h"
 
 struct api;
+struct api_request;
 struct confirm;
 struct feeds;
 struct inspect;
@@ -64,6 +65,8 @@ struct daemon {
 	bool reload_wanted;         /* SIGHUP came while changing */
 	bool policy_refused;        /* the file of --policy, when it was read last */
 	bool ready, stopping;
+	struct api_request *purge; /* who asked for it, once we stop; `stopping` then */
+	bool purge_keeps_state;
 	char *doubts, *failures; /* said last, so that they are not said again */
 	int status;              /* of the process */
 	int tell_parent;         /* pipe to the process that waits for us to be ready, or -1 */
@@ -86,6 +89,9 @@ void daemon_changed(struct daemon *d);
 
 /* The policy of --policy runs, or does not: from here on we are ready, or stop. */
 void daemon_started(struct daemon *d, bool good);
+
+/* Ends the loop. What is attached stays, unless d->purge says otherwise. */
+void daemon_stop(struct daemon *d, int status);
 
 /* Starts applying the file of --policy, as at a start and on SIGHUP. */
 void daemon_reload(struct daemon *d);

@@ -113,8 +113,10 @@ const struct history_entry *history_back(const struct history *h, const struct g
 	for (size_t i = h->count; i-- > 0;) {
 		const struct history_entry *e = &h->at[i];
 
-		if (e->number < running->number && !e->undone && e->sources.number &&
-		    memcmp(e->digest, running->digest, sizeof(e->digest)) != 0)
+		if (e->undone || !e->sources.number)
+			continue;
+		if (!running || (e->number < running->number &&
+				 memcmp(e->digest, running->digest, sizeof(e->digest)) != 0))
 			return e;
 	}
 	return NULL;

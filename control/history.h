@@ -39,7 +39,10 @@ void history_forget(struct history *h,
 bool history_has(const struct history *h, uint64_t number);
 void history_mark_undone(struct history *h, uint64_t number);
 
-/* The policy before the running one: the last that was not undone and says something else. NULL: there is none. */
+/*
+ * The policy before the running one: the last that was not undone and says something else. running: NULL when none
+ * does, as after a reboot: then the last that was not undone. NULL: there is none.
+ */
 const struct history_entry *history_back(const struct history *h, const struct generation *running);
 
 /* Adds the numbers of the texts that are still needed. */

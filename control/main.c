@@ -14,6 +14,7 @@
 #include "job.h"
 #include "log.h"
 #include "options.h"
+#include "purge.h"
 
 /* Waits for the byte that says how it went. None: the daemon died without a word. */
 static int wait_for_ready(int from)
@@ -115,5 +116,5 @@ int main(int argc, char *argv[])
 		log_error("daemon: the working directory: %s", strerrordesc_np(errno));
 		return EXIT_FAILURE;
 	}
-	return run(&o);
+	return o.purge ? purge_main(&o) : run(&o);
 }

@@ -26,6 +26,8 @@ enum {
 	OPTION_FLOW_SLOTS,
 	OPTION_FEED_DIR,
 	OPTION_LOG_LEVEL,
+	OPTION_PURGE,
+	OPTION_KEEP_STATE,
 	OPTION_VERSION,
 	OPTION_HELP,
 };
@@ -43,6 +45,8 @@ static const struct option table[] = {
 	{ "feed-dir", required_argument, NULL, OPTION_FEED_DIR },
 	{ "flow-slots", required_argument, NULL, OPTION_FLOW_SLOTS },
 	{ "log-level", required_argument, NULL, OPTION_LOG_LEVEL },
+	{ "purge", no_argument, NULL, OPTION_PURGE },
+	{ "keep-state", no_argument, NULL, OPTION_KEEP_STATE },
 	{ "version", no_argument, NULL, OPTION_VERSION },
 	{ "help", no_argument, NULL, OPTION_HELP },
 	{},
@@ -69,6 +73,9 @@ static const char help[] =
 	"  --feed-dir DIR            where set files with 'refresh' may lie; may be repeated;\n"
 	"                            default /etc/penstock/feeds\n"
 	"  --log-level LEVEL         error, warning, info (default) or debug\n"
+	"  --purge                   no daemon: take what one left off the devices and the machine, and\n"
+	"                            say what as JSON; 'penstock purge' calls it\n"
+	"  --keep-state              with --purge: not the saved policy and history\n"
 	"  --version, --help\n";
 
 static enum options_verdict usage(const char *format, const char *value)
@@ -176,6 +183,12 @@ static enum options_verdict read_one(struct options *o, int what, const char **i
 	case OPTION_LOG_LEVEL:
 		return read_level(optarg, &o->level) ? OPTIONS_RUN
 						     : usage("'%s' is no log level", optarg);
+	case OPTION_PURGE:
+		o->purge = true;
+		return OPTIONS_RUN;
+	case OPTION_KEEP_STATE:
+		o->keep_state = true;
+		return OPTIONS_RUN;
 	case OPTION_VERSION:
 		puts("penstockd " PENSTOCK_VERSION);
 		return OPTIONS_DONE;
@@ -214,6 +227,8 @@ enum options_verdict options_read(struct options *o, int argc, char *argv[])
 		return v;
 	if (optind < argc)
 		return usage("'%s' is one word too many", argv[optind]);
+	if (o->keep_state && !o->purge)
+		return usage("%s", "--keep-state goes with --purge");
 	if (!o->feed_dirs.count && !add_dir(&o->feed_dirs, "/etc/penstock/feeds"))
 		return usage("%s", "out of memory");
 	if (!fill_in(&o->run_dir, "/run/penstock", instance) ||

@@ -20,7 +20,8 @@ struct options {
 	char *user;                  /* NULL: who starts it */
 	struct feeds_dirs feed_dirs; /* at least one */
 	bool foreground, clsact, no_inspect;
-	uint32_t flow_slots; /* a power of two, 0: not said */
+	bool purge, keep_state; /* keep_state: of a purge */
+	uint32_t flow_slots;    /* a power of two, 0: not said */
 	enum log_level level;
 };
 

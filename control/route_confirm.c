@@ -104,7 +104,7 @@ static int fill(struct apply_request *to, struct daemon *d, const struct history
 
 static void apply_again(struct daemon *d, struct api_request *r)
 {
-	const struct history_entry *e = d->running ? history_back(&d->history, d->running) : NULL;
+	const struct history_entry *e = history_back(&d->history, d->running);
 	struct apply_request request = {};
 	int res;
 
@@ -140,6 +140,10 @@ void route_history(void *ctx, struct api_request *r)
 	struct json_object *json = json_object_new_object();
 
 	json_add(json, "history", history_report(&d->history));
+	if (d->running)
+		json_add_u64(json, "running", d->running->number);
+	else
+		json_add(json, "running", NULL);
 	json_add(json, "confirm", confirm_report(d));
 	api_answer(r, 200, json);
 }

@@ -69,5 +69,6 @@ const struct api_route routes[] = {
 	{ "POST", "/v1/rollback", false, route_rollback },
 	{ "POST", "/v1/attach", false, route_attach },
 	{ "POST", "/v1/detach", false, route_detach },
+	{ "POST", "/v1/purge", false, route_purge },
 	{},
 };

@@ -17,6 +17,7 @@ void route_history(void *ctx, struct api_request *r);
 void route_check(void *ctx, struct api_request *r);
 void route_attach(void *ctx, struct api_request *r);
 void route_detach(void *ctx, struct api_request *r);
+void route_purge(void *ctx, struct api_request *r);
 void route_explain(void *ctx, struct api_request *r);
 void route_set_add(void *ctx, struct api_request *r);
 void route_set_del(void *ctx, struct api_request *r);

@@ -147,20 +147,33 @@ static int keep_one(int old_dir, const struct sources *running, int dir, size_t 
 
 /* ---- directories --------------------------------------------------------------------------------------- */
 
-static void remove_directory(int state_dir, const char *name)
+int sources_remove(int state_dir, const char *name)
 {
 	int fd = openat(state_dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *e;
 
 	if (!d) {
+		int r = -errno;
+
 		closep(&fd);
-		return;
+		return r;
 	}
 	while ((e = readdir(d)))
 		(void)unlinkat(fd, e->d_name, 0); /* fails for . and .. */
 	closedir(d);
-	(void)unlinkat(state_dir, name, AT_REMOVEDIR); /* a leftover is tried again next time */
+	return unlinkat(state_dir, name, AT_REMOVEDIR) < 0 ? -errno : 0;
+}
+
+bool sources_is_directory(const char *name)
+{
+	char same[NAME_BYTES];
+	uint64_t number;
+
+	if (sscanf(name, DIRECTORY, &number) != 1)
+		return false;
+	(void)snprintf(same, sizeof(same), DIRECTORY, number); /* always fits */
+	return !strcmp(name, same);
 }
 
 /* Calls each() with the number and the name of every directory of texts. */
@@ -203,7 +216,7 @@ static void remove_unless_needed(int state_dir, uint64_t number, void *ctx)
 			return;
 	}
 	(void)snprintf(name, sizeof(name), DIRECTORY, number); /* always fits */
-	remove_directory(state_dir, name);
+	(void)sources_remove(state_dir, name); /* a leftover is tried again next time */
 }
 
 void sources_clean(struct state *state, const struct source_numbers *needed)

@@ -31,6 +31,12 @@ VEC_NAMED(source_numbers, uint64_t);
 
 void sources_done(struct sources *s);
 
+/* The name is one of a directory of texts. */
+bool sources_is_directory(const char *name);
+
+/* Removes such a directory of the state directory, with what is in it. */
+int sources_remove(int state_dir, const char *name);
+
 /* Removes the directories of all but these. What cannot be removed is tried again the next time. */
 void sources_clean(struct state *state, const struct source_numbers *needed);
 

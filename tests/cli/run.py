@@ -555,7 +555,7 @@ def confirm_and_rollback(c):
              "undone": False},
             {"generation": 6, "applied_at": "2026-01-01T03:04:05Z", "uid": 1000, "file": "a.yaml", "digest": "77d0",
              "undone": True}]
-    daemon.answers["GET /v1/history"] = (200, {"history": rows, "confirm": {"left_ms": 1}})
+    daemon.answers["GET /v1/history"] = (200, {"history": rows, "running": 7, "confirm": {"left_ms": 1}})
     out, _ = c.run("rollback", "--list")
     contains(out, "running, to be confirmed")
     contains(out, "1000  a.yaml")
@@ -592,6 +592,21 @@ def attach_and_detach(c):
     c.run("detach", "eth0")
     same(daemon.requests[1]["body"], {"dev": "eth0"})
     contains(c.run("attach", "eth0", "--role", "decap", status=1)[1], "not carried out yet")
+
+
+def purge_asks_and_tells(c):
+    rows = {"removed": [{"what": "attachment", "name": "ingress of eth0, tcx"}],
+            "kept": [{"what": "qdisc", "name": "clsact of eth1", "why": "others have filters there"}], "failed": []}
+    daemon = c.serve({"POST /v1/purge": (200, {"schema": 1, **rows})})
+    contains(c.run("purge", status=2)[1], "'--yes' is needed where nobody can be asked")
+    same(daemon.requests, [])
+    lines = c.run("purge", "--yes", "--keep-state")[0].splitlines()
+    same([line.split() for line in lines[1:]], ["removed attachment ingress of eth0, tcx -".split(),
+                                                "kept qdisc clsact of eth1 others have filters there".split()])
+    same((daemon.requests[-1]["socket"], daemon.requests[-1]["body"]), ("penstock.sock", {"keep_state": True}))
+    same(json.loads(c.run("purge", "-y", "--json")[0])["removed"], rows["removed"])
+    daemon.answers["POST /v1/purge"] = (409, {"error": {"code": "busy", "message": "another change is being carried out"}})
+    contains(c.run("purge", "-y", status=1)[1], "another change is being carried out")
 
 
 def diff_is_semantic(c):

@@ -11,7 +11,7 @@ import struct
 _libc = ctypes.CDLL(None, use_errno=True)
 _SYS_BPF = {"x86_64": 321, "aarch64": 280}[os.uname().machine]
 _MAP_LOOKUP, _MAP_UPDATE, _PROG_LOAD, _OBJ_PIN, _OBJ_GET, _MAP_FD_BY_ID, _OBJ_GET_INFO = 1, 2, 5, 6, 7, 14, 15
-_MAP_LOOKUP_BATCH, _LINK_FD_BY_ID, _LINK_NEXT_ID, _PROG_NEXT_ID, _PROG_FD_BY_ID = 24, 30, 31, 11, 13
+_MAP_LOOKUP_BATCH, _LINK_FD_BY_ID, _LINK_NEXT_ID, _PROG_NEXT_ID, _PROG_FD_BY_ID, _MAP_NEXT_ID = 24, 30, 31, 11, 13, 12
 _CLONE_NEWNET = 0x40000000
 _XDP = 6
 ABI = os.path.join(os.path.dirname(__file__), "../../dataplane/abi.h")
@@ -246,7 +246,7 @@ def objects(pin_dir, pid):
     for name in os.listdir(f"/proc/{pid}/fdinfo"):
         with contextlib.suppress(OSError), open(f"/proc/{pid}/fdinfo/{name}", encoding="ascii") as f:
             maps |= {int(line.split()[1]) for line in f if line.startswith("map_id:")}
-    for number in _program_numbers():
+    for number in _numbers(_PROG_NEXT_ID):
         used = _maps_of(number)
         if ctl in used:
             programs.add(number)
@@ -254,14 +254,19 @@ def objects(pin_dir, pid):
     return programs, maps
 
 
-def _program_numbers():
+def _numbers(command):
     number, data = 0, ctypes.create_string_buffer(128)
     while True:
         struct.pack_into("III", data, 0, number, 0, 0)
-        if _libc.syscall(_SYS_BPF, _PROG_NEXT_ID, data, 128):
+        if _libc.syscall(_SYS_BPF, command, data, 128):
             return
         number = struct.unpack_from("II", data)[1]
         yield number
+
+
+def everything():
+    """(programs, maps, links) by number, of the whole machine."""
+    return tuple(set(_numbers(command)) for command in (_PROG_NEXT_ID, _MAP_NEXT_ID, _LINK_NEXT_ID))
 
 
 def _maps_of(program):

@@ -35,8 +35,8 @@ def policy(dev="wan0", hook="tc"):
 class Probe:
     """A listed and a free sender on one wire; the socket beyond the hook hears the free one alone."""
 
-    def __init__(self, lab, host, peer, dev="wan0"):
-        self.wire, self.sink, self.sent = lab.wire(peer, "to-" + dev), lab.udp_sink(host, PORT), 0
+    def __init__(self, lab, host, peer, dev="wan0", sink=None):
+        self.wire, self.sink, self.sent = lab.wire(peer, "to-" + dev), sink or lab.udp_sink(host, PORT), 0
 
     def send(self):
         self.sent += 1

@@ -13,6 +13,7 @@ READ_VERBS = [("status",), ("rules",), ("sets",), ("drops",), ("set", "list", "b
               ("explain", "--at", "wan.ingress", "udp 192.0.2.1:1 > 10.77.1.1:53")]
 CHANGE_VERBS = [("apply", "policy.yaml"), ("set", "add", "banned", "192.0.2.9"), ("set", "del", "banned", "192.0.2.9"),
                 ("attach", "wan0", "--as", "wan"), ("detach", "wan0")]
+PURGE = ("purge", "--yes")  # for good
 # Says nothing and reads: what a stranger gets before a byte of a request was read.
 SILENT = """import socket, sys
 s = socket.socket(socket.AF_UNIX)
@@ -63,7 +64,7 @@ def test_strangers_get_nothing(site):
             os.chmod(path, mode)
             answer = site.run_as("/usr/bin/python3", "-c", SILENT, path)
             assert "403 Forbidden" in answer.stdout and "not-permitted" in answer.stdout, answer
-        for verb in READ_VERBS + CHANGE_VERBS:
+        for verb in READ_VERBS + CHANGE_VERBS + [PURGE]:
             answer = site.verb(verb)
             assert answer.exit == 4 and answer.stderr and not answer.stdout, (mode, verb, answer)
     assert site.daemon.ok("status")["policy"] == before
@@ -75,10 +76,10 @@ def test_readers_read_and_admins_change(site):
     gets both. Rules out one group for all, and a check of the first group alone."""
     for verb in READ_VERBS:
         assert site.verb(verb, (READERS,)).exit == 0, verb
-    for verb in CHANGE_VERBS:
+    for verb in CHANGE_VERBS + [PURGE]:
         answer = site.verb(verb, (1, READERS))
         assert answer.exit == 4 and "penstock-admin" in answer.stderr, (verb, answer)
     assert site.daemon.ok("set", "list", "banned")["members"] == []
-    for verb in CHANGE_VERBS + READ_VERBS:
+    for verb in CHANGE_VERBS + READ_VERBS + [PURGE]:
         answer = site.verb(verb, (1, ADMINS))
         assert answer.exit == 0, (verb, answer)

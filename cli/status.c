@@ -55,6 +55,15 @@ static void show_start(struct json_object *status)
 	putchar('\n');
 }
 
+static void show_sentences(const char *what, struct json_object *from, const char *key)
+{
+	for (size_t i = 0; i < json_count(from, key); i++) {
+		printf("%s: ", what);
+		term_write(stdout, json_object_get_string(json_at(from, key, i)), TERM_LINE);
+		putchar('\n');
+	}
+}
+
 static void show_pending(struct json_object *status)
 {
 	for (size_t i = 0; i < json_count(status, "pending"); i++) {
@@ -113,12 +122,7 @@ static void show_state(struct json_object *status)
 		printf("adopting: connections older than the policy are taken over for %" PRIu64
 		       " s more\n",
 		       json_number(state, "adopt_seconds_left"));
-	for (size_t i = 0; i < json_count(state, "warnings"); i++) {
-		fputs("warning: ", stdout);
-		term_write(stdout, json_object_get_string(json_at(state, "warnings", i)),
-			   TERM_LINE);
-		putchar('\n');
-	}
+	show_sentences("warning", state, "warnings");
 }
 
 static enum status show_chains(const struct invocation *call, struct json_object *status)
@@ -170,6 +174,7 @@ enum status verb_status(const struct invocation *call)
 		return STATUS_DONE;
 	}
 	show_policy(answer);
+	show_sentences("degraded", answer, "degraded");
 	show_start(answer);
 	show_state(answer);
 	show_pending(answer);

@@ -342,6 +342,7 @@ static void take_over(struct apply *a)
 	struct overrides overrides = d->overrides;
 	uint32_t deadline = (uint32_t)(loader_active(d->loader) >> DP_ACTIVE_DEADLINE_SHIFT);
 
+	d->policy_refused = false;
 	a->flipped_from = before ? before->number : 0;
 	a->overrides_changed = a->overrides.count != overrides.count;
 	d->last_number = a->generation->number;
@@ -557,6 +558,12 @@ static void keep_sources(void *ctx)
 	struct apply *a = ctx;
 	const struct generation *running = a->d->running;
 
+	a->r = state_look(a->d->state);
+	if (a->r < 0) {
+		a->r = fail(&a->why, a->r, "the state directory cannot be written: %s",
+			    strerrordesc_np(-a->r));
+		return;
+	}
 	sources_clean(a->d->state, &a->needed);
 	a->r = sources_keep(a->d->state, running ? &running->sources : NULL, a->request.paths,
 			    &a->request.fds, &a->sources, &a->why);

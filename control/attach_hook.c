@@ -451,7 +451,7 @@ uint32_t hook_prog(const struct hook *h)
 	uint32_t len = sizeof(info);
 
 	if (h->at.mode == ATTACH_CLSACT)
-		return prog_id(h->fd);
+		return attach_prog_id(h->fd);
 	return bpf_obj_get_info_by_fd(h->fd, &info, &len) ? 0 : info.prog_id;
 }
 

@@ -335,8 +335,9 @@ static int take_later_slots(struct daemon *d, char **ret_why)
 		return r == -ENOMEM ? r
 				    : 0; /* nobody could count with slots that were never saved */
 	r = take_slots(d->running, later, ret_why);
-	if (!r)
-		r = state_save_generation(d->state, d->running);
+	if (!r && state_save_generation(d->state, d->running) < 0)
+		log_warning(
+			"confirm: the state directory cannot take the names of what is enforced");
 	history_mark_undone(&d->history, number);
 	return r;
 }

@@ -263,6 +263,21 @@ void daemon_policy_changed(struct daemon *d)
 			"flows: cannot be counted; 'penstock status' does not know how many there are");
 }
 
+void daemon_state_renewed(struct daemon *d)
+{
+	const struct generation *g = d->running;
+	char name[STATE_NAME_BYTES];
+
+	if (g && !g->nameless) {
+		state_generation_name(g->number, name);
+		save_later(d, name, generation_to_json(g), "the next start may not know all names");
+	}
+	save_later(d, HISTORY_FILE, history_to_json(&d->history), HISTORY_LOSS);
+	save_later(d, OVERRIDES_FILE, overrides_to_json(&d->overrides), OVERRIDES_LOSS);
+	d->reload_wanted |= d->policy_refused;
+	daemon_changed(d);
+}
+
 void daemon_changed(struct daemon *d)
 {
 	if (d->stopping || d->changing || d->confirm)

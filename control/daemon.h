@@ -84,6 +84,9 @@ char *daemon_attach_failures(const struct daemon *d, const struct attach_wants *
 /* Another policy is the running one: who follows it hears of it. */
 void daemon_policy_changed(struct daemon *d);
 
+/* The state directory can be written again: it gets what it should hold, and what waited for it goes on. */
+void daemon_state_renewed(struct daemon *d);
+
 /* The change is over: what waited for it may go on. */
 void daemon_changed(struct daemon *d);
 

@@ -136,10 +136,8 @@ int handover_make(struct handover *h, const struct options *o, const struct priv
 	_cleanup_close_ int state = -1, run = -1, note = -1;
 	int r = 0;
 
-	state = make_dir(o->state_dir, 0700, ret_why);
-	if (state < 0)
-		return state;
-	if (user->uid != geteuid()) /* nothing changes hands under a running daemon */
+	state = fdio_make_dir(o->state_dir, 0700); /* none: state_open() judges that */
+	if (state >= 0 && user->uid != geteuid()) /* nothing changes hands under a running daemon */
 		r = state_lock(state, o->state_dir, &note, ret_why);
 	if (r < 0)
 		return r;
@@ -147,7 +145,7 @@ int handover_make(struct handover *h, const struct options *o, const struct priv
 	r = run < 0 ? run : open_pins(h, o->pin_dir, user, ret_why);
 	if (!r)
 		r = hand_over(run, o->run_dir, user, ret_why);
-	return r ? r : hand_over(state, o->state_dir, user, ret_why);
+	return r || state < 0 ? r : hand_over(state, o->state_dir, user, ret_why);
 }
 
 void handover_done(struct handover *h)

@@ -614,14 +614,14 @@ int loader_put_members(struct loader *l, int fd, char **ret_why)
 }
 
 /* Adds 1 to *count when the pin was missing. */
-static int repin(const struct loader *l, const char *sub, const char *name, int fd, int *count)
+static int repin(const struct loader *l, const char *sub, const char *name, int fd, int *count,
+		 char **ret_why)
 {
-	_cleanup_free_ char *why = NULL;
 	int r;
 
 	if (fd < 0 || pins_has(l->pin_dir, sub, name))
 		return 0;
-	r = pins_prepare(l->pin_dir, &why); /* the directory may be missing, too */
+	r = pins_prepare(l->pin_dir, ret_why); /* the directory may be missing, too */
 	if (!r)
 		r = pins_replace(l->pin_dir, sub, name, fd);
 	*count += !r;
@@ -629,27 +629,33 @@ static int repin(const struct loader *l, const char *sub, const char *name, int 
 }
 
 static int repin_table(const struct loader *l, const char *sub, const struct loader_named *table,
-		       size_t rows, int *count)
+		       size_t rows, int *count, char **ret_why)
 {
 	int r = 0;
 
 	for (size_t i = 0; !r && i < rows; i++)
-		r = repin(l, sub, table[i].name, loader_fd_now(l, &table[i]), count);
+		r = repin(l, sub, table[i].name, loader_fd_now(l, &table[i]), count, ret_why);
 	return r;
 }
 
-int loader_repin(const struct loader *l)
+int loader_repin(const struct loader *l, char **ret_why)
 {
-	int count = 0, r = repin_table(l, PINS_PROGS, loader_progs, LOADER_PROG_COUNT, &count);
+	int count = 0, r = pins_check(l->pin_dir);
 
+	if (r < 0)
+		loader_say(ret_why, "the bpffs below it was unmounted");
+	else
+		r = repin_table(l, PINS_PROGS, loader_progs, LOADER_PROG_COUNT, &count, ret_why);
 	for (unsigned int i = 0; !r && i < DP_BANKS; i++)
-		r = repin(l, PINS_MAPS, loader_bank_pins[i], l->bank[i], &count);
+		r = repin(l, PINS_MAPS, loader_bank_pins[i], l->bank[i], &count, ret_why);
 	if (!r)
-		r = repin(l, PINS_MAPS, LOADER_MEMBERS_PIN, l->set_members, &count);
+		r = repin(l, PINS_MAPS, LOADER_MEMBERS_PIN, l->set_members, &count, ret_why);
 	for (unsigned int i = 0; !r && i < LOADER_COUNTERS_COUNT; i++)
-		r = repin(l, PINS_MAPS, loader_carried_pins[i], l->carried[i], &count);
+		r = repin(l, PINS_MAPS, loader_carried_pins[i], l->carried[i], &count, ret_why);
 	if (!r)
-		r = repin_table(l, PINS_MAPS, loader_maps, LOADER_MAPS, &count);
+		r = repin_table(l, PINS_MAPS, loader_maps, LOADER_MAPS, &count, ret_why);
+	if (r < 0)
+		loader_say(ret_why, "%s", strerror(-r));
 	return r < 0 ? r : count;
 }
 

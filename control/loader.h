@@ -97,10 +97,10 @@ bool loader_bank_header(const struct loader *l, unsigned int bank, struct dp_ban
 int loader_put_members(struct loader *l, int fd, char **ret_why) _must_check_;
 
 /*
- * Pins again what has lost its pin: maps, programs, banks. Gives how many there were, or -errno. Not while one of
+ * Pins again what has lost its pin: maps, programs, banks. Gives how many there were, or -errno and a sentence. Not while one of
  * the functions that replace pins runs.
  */
-int loader_repin(const struct loader *l) _must_check_;
+int loader_repin(const struct loader *l, char **ret_why) _must_check_;
 
 /* Digest of the embedded object, as in dp_meta. */
 void loader_build(uint8_t ret[16]);

@@ -148,6 +148,28 @@ int pins_make(const char *dir, uid_t owner, char **ret_why)
 	return make_parents(dir, owner, ret_why);
 }
 
+int pins_check(const char *dir)
+{
+	_cleanup_fclose_ FILE *mounts = NULL;
+	unsigned long long mount;
+	char line[PATH_MAX];
+	struct statx st;
+	int fd;
+
+	if (sscanf(dir, PINS_BY_FD, &fd) != 1)
+		return 0;
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &st) < 0)
+		return -errno;
+	mounts = fopen("/proc/self/mountinfo", "re");
+	if (!mounts)
+		return -errno;
+	while (fgets(line, sizeof(line), mounts)) {
+		if (sscanf(line, "%llu ", &mount) == 1 && mount == st.stx_mnt_id)
+			return 0;
+	}
+	return -ENODEV;
+}
+
 int pins_prepare(const char *dir, char **ret_why)
 {
 	static const char *const subs[] = { PINS_MAPS, PINS_PROGS, PINS_LINKS };

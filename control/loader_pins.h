@@ -31,7 +31,13 @@ char *pins_name(const char *dir);
  */
 int pins_make(const char *dir, uid_t owner, char **ret_why) _must_check_;
 
-/* The same for us, with what lies in it. */
+/*
+ * Whether anybody could still come to a directory that is named by descriptor: 0, -ENODEV when its bpffs was
+ * unmounted. Of others it says nothing.
+ */
+int pins_check(const char *dir);
+
+/* The same as pins_make() for us, with what lies in it. */
 int pins_prepare(const char *dir, char **ret_why) _must_check_;
 
 /* A descriptor; -ENOENT when there is no such pin. */

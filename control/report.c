@@ -3,6 +3,7 @@
 #include "report.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <string.h>
 #include <sys/utsname.h>
 #include <time.h>
@@ -15,6 +16,8 @@
 #include "jsonobj.h"
 #include "log.h"
 #include "options.h"
+#include "state.h"
+#include "watch.h"
 
 #define NS_PER_S  1000000000ull
 #define NS_PER_MS 1000000ull
@@ -403,6 +406,45 @@ static struct json_object *start_row(const struct daemon *d)
 	return row;
 }
 
+static _printf_(2, 3) void add_sentence(struct json_object *rows, const char *format, ...)
+{
+	_cleanup_free_ char *text = NULL;
+	va_list args;
+
+	va_start(args, format);
+	if (vasprintf(&text, format, args) < 0)
+		text = NULL;
+	va_end(args);
+	if (text)
+		(void)json_object_array_add(rows, json_object_new_string(text));
+}
+
+/* One sentence about each thing that is not as it should be while packets are judged as they should. */
+static struct json_object *degraded(const struct daemon *d)
+{
+	struct json_object *rows = json_object_new_array();
+	int unsaved = state_error(d->state);
+
+	if (unsaved)
+		add_sentence(rows,
+			     "the state directory %s cannot be written: %s; changes are refused "
+			     "until it can",
+			     d->options->state_dir, strerrordesc_np(-unsaved));
+	if (d->running && d->running->nameless)
+		add_sentence(rows, "the saved names of the policy are missing or damaged; it is "
+				   "enforced, its rules have no names until the next apply");
+	if (d->policy_refused)
+		add_sentence(rows, "%s was refused; %s", d->options->policy,
+			     d->running ? "the policy that ran before is enforced"
+					: "nothing is enforced");
+	if (watch_pins_lost(d->watch))
+		add_sentence(rows,
+			     "pins below %s are missing: %s; what is enforced ends with this "
+			     "daemon",
+			     d->loader->pin_name, watch_pins_lost(d->watch));
+	return rows;
+}
+
 struct json_object *report_status(const struct daemon *d, int *ret_error)
 {
 	_cleanup_json_ struct json_object *rows = chains(d, ret_error), *state = NULL;
@@ -416,6 +458,7 @@ struct json_object *report_status(const struct daemon *d, int *ret_error)
 	json_add(json, "policy", d->running ? report_generation(d->running) : NULL);
 	json_add_text(json, "refused", d->policy_refused ? d->options->policy : NULL);
 	json_add(json, "confirm", confirm_report(d));
+	json_add(json, "degraded", degraded(d));
 	add_devices(d, json);
 	zones = d->running ? json_member(d->running->manifest, "zones", json_type_array) : NULL;
 	json_add(json, "zones", zones ? json_object_get(zones) : json_object_new_array());

@@ -13,13 +13,14 @@
 
 struct save {
 	struct daemon *d;
-	const char *name, *loss;
+	char *name;
+	const char *loss;
 	struct json_object *json;
 };
 
-static void say(const struct save *s, int error)
+static void say(const char *name, int error, const char *loss)
 {
-	log_warning("state: %s: %s; %s", s->name, strerrordesc_np(-error), s->loss);
+	log_warning("state: %s: %s; %s", name, strerrordesc_np(-error), loss);
 }
 
 static void write_file(void *ctx)
@@ -28,30 +29,42 @@ static void write_file(void *ctx)
 	int r = state_write(s->d->state, s->name, s->json);
 
 	if (r < 0)
-		say(s, r);
+		say(s->name, r, s->loss);
+}
+
+static void save_free(struct save **at)
+{
+	struct save *s = *at;
+
+	if (!s)
+		return;
+	json_put(&s->json);
+	free(s->name);
+	free(s);
+	*at = NULL;
 }
 
 static void on_written(void *ctx)
 {
 	struct save *s = ctx;
 
-	json_put(&s->json);
-	free(s);
+	save_free(&s);
 }
 
 void save_later(struct daemon *d, const char *name, struct json_object *json, const char *loss)
 {
-	const struct save what = { .d = d, .name = name, .loss = loss, .json = json };
-	struct save *s = json ? malloc(sizeof(*s)) : NULL;
+	_cleanup_(save_free) struct save *s = calloc(1, sizeof(*s));
 	int r = -ENOMEM;
 
-	if (s) {
-		*s = what;
-		r = worker_submit(d->worker, write_file, on_written, s);
+	if (!s) {
+		json_put(&json);
+	} else {
+		*s = (struct save){ .d = d, .name = strdup(name), .loss = loss, .json = json };
+		if (s->name && json)
+			r = worker_submit(d->worker, write_file, on_written, s);
 	}
-	if (r < 0) {
-		say(&what, r);
-		json_object_put(json);
-		free(s);
-	}
+	if (r < 0)
+		say(name, r, loss);
+	else
+		TAKE_PTR(s);
 }

@@ -5,5 +5,5 @@
 struct daemon;
 struct json_object;
 
-/* Takes json over. loss: what a failure means, for the log; not copied. */
+/* Takes json over, copies the name. loss: what a failure means, for the log; not copied. */
 void save_later(struct daemon *d, const char *name, struct json_object *json, const char *loss);

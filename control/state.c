@@ -21,7 +21,11 @@
 #define GENERATION_FORMAT "generation-%" PRIu64 ".json"
 
 struct state {
-	int dir, note;
+	char *path;
+	int dir;      /* -1: there is none yet; changed by state_look() alone */
+	int note;     /* likewise, also where it could not be made */
+	int error;    /* why nothing can be saved, or 0; atomic: the worker looks, the loop tells */
+	bool renewed; /* likewise: dir is another one, or can be written again */
 };
 
 static int check_directory(int fd, const char *path, char **ret_why)
@@ -50,14 +54,18 @@ static const char *holder(int note, char text[static 24])
 	return pid > 0 && (kill(pid, 0) == 0 || errno == EPERM) ? text : "unknown";
 }
 
+/* Open for reading alone, so that nothing keeps the file system from becoming read-only. */
+static int open_note(int dir)
+{
+	return openat(dir, STATE_NOTE, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+}
+
 int state_lock(int dir, const char *path, int *ret_note, char **ret_why)
 {
-	_cleanup_close_ int note = openat(dir, STATE_NOTE, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	_cleanup_close_ int note = open_note(dir);
 	char text[24] = "";
 	int r = flock(dir, LOCK_EX | LOCK_NB) < 0 ? -errno : 0;
 
-	if (note < 0)
-		note = openat(dir, STATE_NOTE, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (!r && note >= 0 && flock(note, LOCK_EX | LOCK_NB) < 0)
 		r = -errno;
 	if (r < 0)
@@ -67,47 +75,123 @@ int state_lock(int dir, const char *path, int *ret_note, char **ret_why)
 	return 0;
 }
 
-static int take_lock(struct state *s, const char *path, char **ret_why)
+/* For people alone, and for daemons that know no other lock: it may fail. Who has the directory has the note. */
+static void write_note(int dir, int *note)
 {
+	_cleanup_close_ int to = openat(
+		dir, STATE_NOTE, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	char text[24];
-	int n, r = state_lock(s->dir, path, &s->note, ret_why);
+	int n = snprintf(text, sizeof(text), "%d\n", (int)getpid());
 
+	if (to < 0)
+		return;
+	(void)!write(to, text, (size_t)n);
+	if (*note < 0)
+		*note = open_note(dir);
+	(void)flock(*note, LOCK_EX | LOCK_NB);
+}
+
+/* 0 when files can be made in it. A directory that was removed can still be open. */
+static int probe(int dir)
+{
+	struct stat st;
+
+	if (dir < 0 || fstat(dir, &st) < 0 || !st.st_nlink)
+		return -ENOENT;
+	return faccessat(dir, ".", W_OK | X_OK, AT_EACCESS) < 0 ? -errno : 0;
+}
+
+/* Of making or opening it: what may pass while a policy is enforced. */
+static bool may_pass(int r)
+{
+	return r == -EROFS || r == -EACCES || r == -ENOENT || r == -ENOSPC || r == -EDQUOT ||
+	       r == -EIO;
+}
+
+/* The directory of the path, made when missing, checked and locked. */
+static int open_directory(const char *path, int *ret_dir, int *ret_note, char **ret_why)
+{
+	_cleanup_close_ int dir = fdio_make_dir(path, 0700);
+	int r;
+
+	if (dir < 0)
+		return fail(ret_why, dir, "%s: %s", path, strerror(-dir));
+	r = check_directory(dir, path, ret_why);
+	if (!r)
+		r = state_lock(dir, path, ret_note, ret_why);
 	if (r < 0)
 		return r;
-	if (s->note < 0) {
-		s->note =
-			openat(s->dir, STATE_NOTE, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-		if (s->note < 0)
-			return fail(ret_why, -errno, "%s/" STATE_NOTE ": %s", path,
-				    strerror(errno));
-		(void)flock(s->note, LOCK_EX | LOCK_NB); /* who has the directory has the note */
-	}
-	n = snprintf(text, sizeof(text), "%d\n", (int)getpid());
-	if (ftruncate(s->note, 0) < 0 || pwrite(s->note, text, (size_t)n, 0) != n)
-		return fail(ret_why, -EIO, "%s/" STATE_NOTE ": cannot be written", path);
+	write_note(dir, ret_note);
+	*ret_dir = TAKE_FD(dir);
 	return 0;
 }
 
-int state_open(struct state **ret, const char *dir, char **ret_why)
+int state_open(struct state **ret, const char *path, char **ret_why)
 {
-	struct state *s = calloc(1, sizeof(*s));
+	_cleanup_(state_free) struct state *s = calloc(1, sizeof(*s));
 	int r;
 
 	if (!s)
 		return -ENOMEM;
-	s->note = -1;
-	s->dir = fdio_make_dir(dir, 0700);
-	r = s->dir < 0 ? fail(ret_why, s->dir, "%s: %s", dir, strerror(-s->dir)) : 0;
-	if (!r)
-		r = check_directory(s->dir, dir, ret_why);
-	if (!r)
-		r = take_lock(s, dir, ret_why);
-	if (r < 0) {
-		state_free(&s);
+	s->dir = s->note = -1;
+	s->path = strdup(path);
+	if (!s->path)
+		return -ENOMEM;
+	r = open_directory(path, &s->dir, &s->note, ret_why);
+	if (r < 0 && !may_pass(r))
 		return r;
-	}
-	*ret = s;
+	s->error = r ? r : probe(s->dir);
+	*ret = TAKE_PTR(s);
 	return 0;
+}
+
+int state_error(const struct state *s)
+{
+	return __atomic_load_n(&s->error, __ATOMIC_ACQUIRE);
+}
+
+/* Another directory lies at the path, or there is one at last. The number of the descriptor stays. */
+static int replace(struct state *s)
+{
+	_cleanup_close_ int dir = -1, note = -1;
+	_cleanup_free_ char *why = NULL;
+	struct stat had, have;
+	int r;
+
+	if (s->dir >= 0 && fstat(s->dir, &had) == 0 && stat(s->path, &have) == 0 &&
+	    had.st_dev == have.st_dev && had.st_ino == have.st_ino)
+		return -EALREADY;
+	r = open_directory(s->path, &dir, &note, &why);
+	if (r < 0)
+		return r;
+	if (s->dir >= 0 && dup3(dir, s->dir, O_CLOEXEC) < 0)
+		return -errno;
+	if (s->dir < 0)
+		__atomic_store_n(&s->dir, TAKE_FD(dir), __ATOMIC_RELEASE);
+	closep(&s->note);
+	s->note = TAKE_FD(note);
+	return 0;
+}
+
+int state_look(struct state *s)
+{
+	int before = s->error, now = probe(s->dir), r = -EALREADY;
+
+	if (now) {
+		r = replace(s);
+		now = !r ? probe(s->dir) : r == -EALREADY ? now : r;
+	}
+	if (!now && before && s->note < 0)
+		write_note(s->dir, &s->note);
+	__atomic_store_n(&s->error, now, __ATOMIC_RELEASE);
+	if (!now && (before || !r))
+		__atomic_store_n(&s->renewed, true, __ATOMIC_RELEASE);
+	return now;
+}
+
+bool state_renewed(struct state *s)
+{
+	return __atomic_exchange_n(&s->renewed, false, __ATOMIC_ACQ_REL);
 }
 
 void state_free(struct state **at)
@@ -118,6 +202,7 @@ void state_free(struct state **at)
 		return;
 	closep(&s->note);
 	closep(&s->dir);
+	free(s->path);
 	free(s);
 	*at = NULL;
 }
@@ -177,22 +262,27 @@ int state_read(struct state *s, const char *name, struct json_object **ret)
 	return *ret ? 0 : -EBADMSG;
 }
 
+void state_generation_name(uint64_t number, char name[static STATE_NAME_BYTES])
+{
+	(void)snprintf(name, STATE_NAME_BYTES, GENERATION_FORMAT, number); /* always fits */
+}
+
 int state_save_generation(struct state *s, const struct generation *g)
 {
 	_cleanup_json_ struct json_object *json = generation_to_json(g);
-	char name[64];
+	char name[STATE_NAME_BYTES];
 
-	(void)snprintf(name, sizeof(name), GENERATION_FORMAT, g->number); /* always fits */
+	state_generation_name(g->number, name);
 	return json ? state_write(s, name, json) : -ENOMEM;
 }
 
 int state_read_generation(struct state *s, uint64_t number, struct generation **ret)
 {
 	_cleanup_json_ struct json_object *json = NULL;
-	char name[64];
+	char name[STATE_NAME_BYTES];
 	int r;
 
-	(void)snprintf(name, sizeof(name), GENERATION_FORMAT, number); /* always fits */
+	state_generation_name(number, name);
 	r = state_read(s, name, &json);
 	return r ? r : generation_from_json(ret, json);
 }
@@ -227,11 +317,11 @@ static void each_generation(struct state *s,
 	}
 	while ((e = readdir(d))) {
 		uint64_t number;
-		char name[64];
+		char name[STATE_NAME_BYTES];
 
 		if (sscanf(e->d_name, "generation-%" SCNu64, &number) != 1)
 			continue;
-		(void)snprintf(name, sizeof(name), GENERATION_FORMAT, number); /* always fits */
+		state_generation_name(number, name);
 		if (!strcmp(name, e->d_name))
 			each(s, number, ctx);
 	}
@@ -258,11 +348,11 @@ uint64_t state_last_generation(struct state *s)
 static void remove_unless_kept(struct state *s, uint64_t number, void *ctx)
 {
 	const uint64_t *keep = ctx;
-	char name[64];
+	char name[STATE_NAME_BYTES];
 
 	if (number == keep[0] || number == keep[1])
 		return;
-	(void)snprintf(name, sizeof(name), GENERATION_FORMAT, number); /* always fits */
+	state_generation_name(number, name);
 	(void)unlinkat(s->dir, name, 0); /* one file too many does no harm */
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Looks every two seconds after what others can take away without an event: links and filters on devices, pins.
- * What is missing is put back and said.
+ * Looks every two seconds after what others can take away without an event: links and filters on devices, pins,
+ * the state directory. What is missing is put back and said.
  */
 #pragma once
 
@@ -11,4 +11,7 @@ struct daemon;
 struct watch;
 
 int watch_new(struct watch **ret, struct daemon *d) _must_check_;
+/* Why pins are missing and cannot be made again, by the last look; NULL: none is. Borrowed until the next. */
+const char *watch_pins_lost(const struct watch *w);
+
 void watch_free(struct watch **w); /* after the worker has ended */

@@ -87,52 +87,142 @@ def test_a_full_disk_refuses_and_loosens_nothing(lab):
             "apply refused; saved files parse; the running policy stays; with room it works", f"refused: '{said}'")
 
 
+def degraded(daemon):
+    return daemon.get("/v1/status")["degraded"]
+
+
+def second_is_refused(lab, daemon):
+    answer = lab.run(daemon.ns, f"{BUILD}/penstockd", "--foreground", "--instance", daemon.instance, "--run-dir",
+                     f"{lab.dir}/second", "--state-dir", daemon.state_dir)
+    assert answer.exit == 1 and "in use by" in answer.stderr, answer
+
+
 def test_a_read_only_disk_keeps_enforcing(lab):
-    """The state directory has become read-only: a start there is refused by name and changes nothing in the kernel,
-    where the policy stays in force; once it can be written the daemon adopts it. Rules out a start without state that
-    takes the policy away."""
+    """The state directory has become read-only, first under no daemon, then under one: the policy is adopted with its
+    names and enforced, status says what is wrong, an apply is refused with the reason and changes nothing, a second
+    daemon is kept out although no lock file can be made; when the disk can be written again this is noticed, an apply
+    needs no restart, and what was missed is saved. Rules out a start that ends, one that takes the policy away, and
+    a lock that needs to be written."""
     daemon, disk, _, b, wire = site(lab)
     daemon.stop(signal.SIGKILL)
+    os.unlink(f"{daemon.state_dir}/lock")
     disk.remount("ro")
-    before, logged = kernel.tables(daemon.pin_dir), len(daemon.logged())
-    daemon.spawn()
-    assert daemon.process.wait(20) == 1
-    said = daemon.logged()[logged:].strip()
-    assert daemon.state_dir in said and "Read-only" in said
-    assert kernel.tables(daemon.pin_dir) == before and wire.passing() == "a"
-    disk.remount("rw")
+    before = kernel.tables(daemon.pin_dir)
     daemon.start()
+    assert kernel.tables(daemon.pin_dir) == before and wire.passing() == "a"
+    assert daemon.rule("wan-in", "good")["packets"] > 0
+    said = degraded(daemon)
+    assert len(said) == 1 and daemon.state_dir in said[0] and "Read-only file system" in said[0]
+    assert f"degraded: {said[0]}\n" in daemon.cli("status").stdout
+    assert "Read-only file system; nothing was changed" in refused_apply(daemon, b, wire)
+    second_is_refused(lab, daemon)
+    disk.remount("rw")
     daemon.ok("apply", b)
     assert wire.passing() == "b"
-    promise("P29 F13", "a read-only state directory loosens nothing", "SIGKILL, remounted read-only, start",
-            "enforcement goes on; the start says why", f"enforced, 0 bytes changed; exit 1: '{shorter(said, daemon)}'")
+    wait_for(lambda: not degraded(daemon), "the disk's return to be noticed", PATIENCE)
+    disk.remount("ro")
+    started = time.monotonic()
+    wait_for(lambda: degraded(daemon), "the read-only disk to be noticed", PATIENCE)
+    noticed = time.monotonic() - started
+    disk.remount("rw")
+    wait_for(lambda: not degraded(daemon), "the disk's return to be noticed", PATIENCE)
+    daemon.stop(signal.SIGKILL)
+    daemon.start()
+    assert daemon.get("/v1/status")["policy"]["generation"] == 2 and not degraded(daemon)
+    promise("P29 F13", "a read-only state directory loosens nothing",
+            "SIGKILL, remounted read-only, start, apply, writable, apply; read-only under the daemon",
+            "enforcement goes on; degraded; applies refused until it can be written",
+            f"enforced, 0 bytes changed; '{shorter(said[0], daemon)}'; noticed after {noticed:.1f} s; recovered")
 
 
 def shorter(said, daemon):
     return said.replace(daemon.state_dir, "STATE-DIR")
 
 
+def test_a_state_directory_that_cannot_be_made_keeps_enforcing(lab):
+    """Not even the directory can be made: the daemon starts over its pins, whose lock keeps a second one out, enforces
+    a policy whose names it cannot know, and says both; when the directory can be made it is, and an apply brings the
+    names. Rules out a daemon that works without any lock, and one that never looks again."""
+    daemon, disk, _, b, wire = site(lab)
+    daemon.stop(signal.SIGKILL)
+    disk.remount("ro")
+    daemon.state_dir += "/deeper/down"
+    before = kernel.tables(daemon.pin_dir)
+    daemon.start()
+    assert kernel.tables(daemon.pin_dir) == before and wire.passing() == "a"
+    said = degraded(daemon)
+    assert "Read-only file system" in said[0] and "names" in said[1], said
+    refused_apply(daemon, b, wire)
+    second_is_refused(lab, daemon)
+    disk.remount("rw")
+    wait_for(lambda: len(degraded(daemon)) == 1, "the directory to be made", PATIENCE)
+    second_is_refused(lab, daemon)
+    daemon.ok("apply", b)
+    assert wire.passing() == "b" and not degraded(daemon)
+
+
 def test_a_state_directory_that_is_gone_loosens_nothing(lab):
-    """The state directory is deleted under the daemon: an apply is refused and changes nothing; a start makes a new
-    one, leaves the policy in force although nobody knows its names any more, and says so; the next apply brings them
-    back. Rules out a start that takes no names for no policy."""
+    """The state directory is deleted, first under the daemon: it is made anew with what is known, so that a daemon that
+    is killed then is followed by one that knows the names, and applies go on. Then under no daemon: a start makes a
+    new one, leaves the policy in force although nobody knows its names any more, and says so; the next apply brings
+    them back. Rules out a start that takes no names for no policy, and one that works on in a directory nobody sees."""
     host, peer = lab.quiet_pair()
     a, b = two_policies(lab, "tc")
     daemon = lab.daemon(host)
     daemon.ok("apply", a)
     wire = Verdicts(lab, host, peer)
     shutil.rmtree(daemon.state_dir)
-    refused_apply(daemon, b, wire)
+    started = time.monotonic()
+    wait_for(lambda: os.path.exists(f"{daemon.state_dir}/history.json"), "what is known to be saved", PATIENCE)
+    took = time.monotonic() - started
+    wait_for(lambda: os.path.exists(f"{daemon.state_dir}/overrides.json"), "the overrides, too")
+    assert saved_parses(daemon) > 0 and wire.passing() == "a"
     daemon.stop(signal.SIGKILL)
+    daemon.start()
+    assert not degraded(daemon) and daemon.rule("wan-in", "good")["packets"] > 0
+    daemon.stop(signal.SIGKILL)
+    shutil.rmtree(daemon.state_dir)
     before, logged = kernel.tables(daemon.pin_dir), len(daemon.logged())
     daemon.start()
     said = daemon.logged()[logged:].splitlines()
     said = next(line for line in said if line.startswith("error"))
     assert kernel.tables(daemon.pin_dir) == before and wire.passing() == "a"
+    assert len(degraded(daemon)) == 1
     daemon.ok("apply", b)
-    assert wire.passing() == "b" and daemon.rule("wan-in", "good")["packets"] > 0
-    promise("F13", "a state directory that is gone loosens nothing", "rm -r STATE-DIR: apply, SIGKILL, start, apply",
-            "apply refused; enforcement goes on; the start says what is missing", f"enforced, 0 bytes changed; '{said}'")
+    assert wire.passing() == "b" and daemon.rule("wan-in", "good")["packets"] > 0 and not degraded(daemon)
+    promise("F13", "a state directory that is gone loosens nothing",
+            "rm -r STATE-DIR under the daemon, then SIGKILL, rm -r, start, apply",
+            "made anew and filled; without a daemon: enforcement goes on, the start says what is missing",
+            f"filled after {took:.1f} s; enforced, 0 bytes changed; '{said}'")
+
+
+def test_a_damaged_saved_policy_loosens_nothing(lab):
+    """What was saved of the policy is damaged, or of another policy, or the file of --policy has become bad: the start
+    keeps the kernel's state as it is, does not end, and status says what is degraded; the next good apply mends it.
+    Rules out a start that takes what it cannot read for no policy."""
+    host, peer = lab.quiet_pair()
+    a, b = two_policies(lab, "tc")
+    daemon = lab.daemon(host)
+    daemon.ok("apply", a)
+    wire, path = Verdicts(lab, host, peer), f"{daemon.state_dir}/generation-1.json"
+    with open(path, encoding="utf-8") as f:
+        good = f.read()
+    bad = lab.write("bad.yaml", "version: 1\nfilter: 7\n")
+    before, said = kernel.tables(daemon.pin_dir), []
+    for text, options in ("", ()), (good[:len(good) // 2], ()), (good.replace('"digest":"', '"digest":"00', 1), ()), \
+            (good, ("--policy", bad)):
+        daemon.stop(signal.SIGKILL)
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
+        daemon.start(*options)
+        assert kernel.tables(daemon.pin_dir) == before and wire.passing() == "a"
+        assert len(degraded(daemon)) == 1, degraded(daemon)
+        said += degraded(daemon)
+    assert "names" in said[0] and f"{bad} was refused" in said[-1]
+    daemon.ok("apply", b)
+    assert wire.passing() == "b" and not degraded(daemon)
+    promise("F6", "a damaged saved policy loosens nothing", "generation file empty, cut, of another digest; bad --policy; start",
+            "kernel state as found; degraded; health says so", f"0 bytes changed, 4 starts; '{said[0]}'")
 
 
 def test_a_killed_save_leaves_files_that_parse(lab):

@@ -434,6 +434,8 @@ static int give_up_rights(struct daemon *d, char **ret_why)
 	if (!r)
 		r = privilege_check(ret_why);
 	if (!r)
+		r = privilege_take_files(ret_why);
+	if (!r)
 		r = handover_make(&d->handover, d->options, &user, ret_why);
 	if (!r)
 		r = inspect_new(&d->inspect, d->event, &user, !d->options->no_inspect);

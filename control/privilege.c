@@ -10,12 +10,16 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 
 #include "fail.h"
 
 #define BIT(cap)   (1ull << (cap))
 #define GROUPS_MAX 4
+
+#define FILES_LEAST 128   /* maps, programs, sockets, a child; some clients */
+#define FILES_MOST  65536 /* two places of each device that there is room for, and clients */
 
 static const struct {
 	unsigned int cap;
@@ -99,6 +103,23 @@ int privilege_check(char **ret_why)
 				    kept[i].name);
 	}
 	return 0;
+}
+
+int privilege_take_files(char **ret_why)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+		return -errno;
+	if (files.rlim_max < FILES_LEAST)
+		return fail(ret_why, -EMFILE,
+			    "%d files must be open at a time, and one for each place of a device; "
+			    "the limit is %llu: raise RLIMIT_NOFILE",
+			    FILES_LEAST, (unsigned long long)files.rlim_max);
+	if (files.rlim_cur >= FILES_MOST)
+		return 0;
+	files.rlim_cur = files.rlim_max < FILES_MOST ? files.rlim_max : FILES_MOST;
+	return setrlimit(RLIMIT_NOFILE, &files) < 0 ? -errno : 0;
 }
 
 /* With the groups of the sockets, so that their owner may give the sockets to them. */

@@ -22,6 +22,12 @@ int privilege_find_user(const char *name, struct privilege_user *ret, char **ret
 int privilege_check(char **ret_why) _must_check_;
 
 /*
+ * Takes as many open files as the limit can be raised to. -EMFILE and a sentence when that is too few for a daemon
+ * that has nothing to do.
+ */
+int privilege_take_files(char **ret_why) _must_check_;
+
+/*
  * For good: becomes the user with the groups named (those that exist), keeps the three capabilities and sets
  * no_new_privs. Before the first thread; the list of system calls comes after it, see sandbox.h.
  */

@@ -46,7 +46,8 @@ test-long: deps
 # docs/promises.md, from what the tests themselves measured. PENSTOCK_LONG=1 for the full figures.
 .PHONY: promises
 PROMISES := $(B)/promises.jsonl
-PROMISE_TESTS := $(wildcard tests/netns/test_promise_*.py) tests/netns/test_apply.py tests/netns/test_attach.py tests/netns/test_evasion.py
+PROMISE_TESTS := $(wildcard tests/netns/test_promise_*.py) tests/netns/test_apply.py tests/netns/test_attach.py tests/netns/test_evasion.py \
+		 tests/netns/test_privilege.py tests/netns/test_purge.py
 promises: deps
 	$(Q)$(MAKE) --no-print-directory -j2 test-build
 	$(Q)rm -f $(PROMISES)

@@ -2,13 +2,16 @@
 """What the running daemon may do, as the kernel says, and that it is enough for all that it does."""
 import glob
 import os
+import shutil
 import signal
 import stat
 
 import pytest
 
 import frames
-from lab import BUILD, HOST4, datagrams, wait_for
+from lab import BPFFS, BUILD, HOST4, datagrams, wait_for
+from lines import BANNED
+from promises import promise
 
 PORT = 5353
 THREE = 1 << 12 | 1 << 38 | 1 << 39  # CAP_NET_ADMIN, CAP_PERFMON, CAP_BPF
@@ -128,16 +131,50 @@ def test_the_compiler_has_no_rights(lab):
 
 
 def test_a_missing_capability_is_named(lab):
-    """Without CAP_PERFMON, and as a user without any: one line that names it, exit 1, nothing made."""
+    """Without CAP_PERFMON or CAP_BPF, with none at all, and as an ordinary user, also to purge: one line that names it,
+    exit 1, nothing made. Rules out a start that finds out half way."""
     host, _ = lab.quiet_pair()
-    for limits, missing in ("--bounding-set=-perfmon", "CAP_PERFMON"), ("--bounding-set=-all", "CAP_BPF"):
-        answer = lab.run(host, "setpriv", limits, f"{BUILD}/penstockd", "--foreground", "--instance", lab.id,
-                         "--run-dir", f"{lab.dir}/run", "--state-dir", f"{lab.dir}/state")
-        assert answer.exit == 1 and f"{missing} is missing" in answer.stderr, answer
-        assert len(answer.stderr.splitlines()) == 1, answer
-    assert not os.path.exists(f"{lab.dir}/run") and not os.path.exists(f"{lab.dir}/state")
+    program = shutil.copy(f"{BUILD}/penstockd", lab.dir)  # where anybody can reach it
+    for limits, missing in ("--bounding-set=-perfmon", "CAP_PERFMON"), ("--bounding-set=-bpf", "CAP_BPF"), \
+            ("--bounding-set=-all", "CAP_BPF"), ("--reuid=65534", "CAP_BPF"):
+        for verb in "--foreground", "--purge":
+            answer = lab.run(host, "setpriv", limits, program, verb, "--instance", lab.id, "--run-dir", f"{lab.dir}/run",
+                             "--state-dir", f"{lab.dir}/state")
+            assert answer.exit == 1 and f"{missing} is missing" in answer.stderr, answer
+            assert len(answer.stderr.splitlines()) == 1 and not answer.stdout, answer
+    assert not made(lab)
+    promise("F42", "a missing right is named", "penstockd without CAP_PERFMON, without CAP_BPF, as an ordinary user",
+            "one-line reason, exit code, no half state", f"exit 1, nothing made: '{answer.stderr.strip()}'")
     answer = lab.run(host, f"{BUILD}/penstockd", "--foreground", "--user", "no-such-user")
     assert answer.exit == 1 and "no user 'no-such-user'" in answer.stderr, answer
+
+
+def made(lab):
+    return [path for path in (f"{lab.dir}/run", f"{lab.dir}/state", f"{BPFFS}/{lab.id}") if os.path.exists(path)]
+
+
+def test_too_few_files_are_named(lab):
+    """At most 32 files may be open: one line that says how many are needed, exit 1, nothing made. With as many as it
+    asks for, and a limit of locked memory that was too small for maps once, it starts, and enforces on a device. Where
+    the limit can be raised it is. Rules out a verifier's log as the answer, and a loop around accept()."""
+    host, _ = lab.quiet_pair()
+    daemon = "--foreground", "--instance", lab.id, "--run-dir", f"{lab.dir}/run", "--state-dir", f"{lab.dir}/state"
+    answer = lab.run(host, "prlimit", "--nofile=32", f"{BUILD}/penstockd", *daemon)
+    assert answer.exit == 1 and len(answer.stderr.splitlines()) == 1, answer
+    assert "128 files must be open at a time" in answer.stderr and "the limit is 32" in answer.stderr, answer
+    assert not made(lab)
+    few = lab.daemon(host, start=False)
+    with open(few.log, "ab") as log:
+        few.process = lab.spawn(host, "prlimit", "--nofile=64:128", "--memlock=65536", f"{BUILD}/penstockd", "--foreground",
+                                "--instance", few.instance, "--run-dir", few.run_dir, "--state-dir", few.state_dir,
+                                stderr=log)
+    wait_for(lambda: few.cli("status").exit == 0, "the daemon to answer")
+    few.apply(BANNED)
+    assert few.attached("wan0")
+    with open(f"/proc/{few.process.pid}/limits", encoding="ascii") as f:
+        assert next(line for line in f if line.startswith("Max open files")).split()[3:5] == ["128", "128"]
+    promise("F43", "too few open files are named", "RLIMIT_NOFILE 32, then 128 with RLIMIT_MEMLOCK 64 KiB",
+            "stated need, no busy loop", f"exit 1, nothing made: '{answer.stderr.strip()}'; with 128 it enforces")
 
 
 def owners(daemon):

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -129,6 +130,53 @@ static void the_lock_dies_with_its_daemon(void **ctx)
 	state_free(&s);
 }
 
+/*
+ * A daemon of before locks the file alone, either way round. Rules out two daemons of two builds at once, and a lock
+ * that keeps its file system from becoming read-only.
+ */
+static void daemons_of_before_are_kept_out(void **ctx)
+{
+	_cleanup_close_ int file = -1;
+	_cleanup_free_ char *why = NULL;
+	struct state *s = open_state();
+	char name[96];
+
+	(void)ctx;
+	(void)snprintf(name, sizeof(name), "%s/" STATE_NOTE, path); /* always fits */
+	file = open(name, O_RDWR | O_CLOEXEC);
+	assert_true(file >= 0);
+	assert_int_equal(flock(file, LOCK_EX | LOCK_NB), -1);
+	state_free(&s);
+	assert_int_equal(flock(file, LOCK_EX | LOCK_NB), 0);
+	assert_int_equal(state_open(&s, path, &why), -EWOULDBLOCK);
+	assert_non_null(strstr(why, "in use by the penstockd with pid"));
+	closep(&file);
+	s = open_state();
+	state_free(&s);
+}
+
+/* A directory that goes away is told of, made anew by the next look, and locked again. */
+static void a_directory_that_is_gone_is_made_anew(void **ctx)
+{
+	_cleanup_free_ char *why = NULL;
+	struct state *s = open_state(), *second;
+	char name[96];
+
+	(void)ctx;
+	assert_int_equal(state_look(s), 0);
+	assert_false(state_renewed(s));
+	(void)snprintf(name, sizeof(name), "%s-away", path); /* always fits */
+	assert_int_equal(rename(path, name), 0);
+	assert_int_equal(state_look(s), 0); /* it can be written wherever it is */
+	assert_int_equal(rename(name, path), 0);
+	(void)snprintf(name, sizeof(name), "rm -r %s", path); /* always fits */
+	assert_int_equal(system(name), 0);
+	assert_int_equal(state_look(s), 0);
+	assert_true(state_renewed(s) && !state_renewed(s) && !state_error(s));
+	assert_int_equal(state_open(&second, path, &why), -EWOULDBLOCK);
+	state_free(&s);
+}
+
 static void a_generation_comes_back(void **ctx)
 {
 	struct state *s = open_state();
@@ -246,6 +294,8 @@ int main(void)
 		cmocka_unit_test(a_link_is_no_directory),
 		cmocka_unit_test(a_second_daemon_is_refused_by_pid),
 		cmocka_unit_test(the_lock_dies_with_its_daemon),
+		cmocka_unit_test(daemons_of_before_are_kept_out),
+		cmocka_unit_test(a_directory_that_is_gone_is_made_anew),
 		cmocka_unit_test(a_generation_comes_back),
 		cmocka_unit_test(number_and_digest_must_both_fit),
 		cmocka_unit_test(both_banks_files_are_kept),

@@ -139,17 +139,17 @@ static struct json_object *run_daemon(const struct invocation *call, struct json
 	_cleanup_free_ char *path = find_daemon();
 	struct json_object *json;
 	int ends[2], r;
-	pid_t pid;
+	pid_t pid = -1;
 
 	if (!path || pipe2(ends, O_CLOEXEC) < 0) {
-		term_error(DAEMON " is not where this program is; nothing was changed");
+		term_error(DAEMON " is not where this program is; what it would do is left");
 		return NULL;
 	}
 	from = ends[0];
 	to = ends[1];
 	r = spawn(path, &args, to, &pid);
-	if (r < 0) {
-		term_error("%s: %s; nothing was changed", path, strerror(-r));
+	if (r) {
+		term_error("%s: %s; what it would do is left", path, strerror(-r));
 		return NULL;
 	}
 	closep(&to);

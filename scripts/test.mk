@@ -3,12 +3,11 @@
 UNIT_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
 BPFTEST_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/bpf/test_*.c))
 TOOLS := $(patsubst %.c,$(B)/%,$(wildcard tests/tools/*.c)) $(B)/tests/tools/clock.so $(B)/bench/gen/feed-gen
-FUZZERS := $(B)/fuzz/fuzz_policy $(B)/fuzz/fuzz_setfile
 TEST_BIN := $(B)/tests/kernels/programs $(UNIT_BIN) $(BPFTEST_BIN) $(CLITEST) $(PROCESSTEST_BIN) $(KERNELTEST_BIN) $(POLICY_TOOL)
 PYTEST := $(PYTHON) -B -m pytest -q -p no:cacheprovider
 
 suite = $(foreach t,$(1),$(patsubst $(B)/tests/%,%,$(t))=$(t))
-FUZZ_SUITE = $(foreach f,policy setfile,'fuzz/$(f)=$(MAKE) -s fuzz-$(f) && echo ok 1 no finding in $(FUZZ_SECONDS) s')
+FUZZ_SUITE = $(foreach f,$(FUZZ),'fuzz/$(f)=$(MAKE) -s fuzz-$(f) && echo ok 1 no finding in $(FUZZ_SECONDS) s')
 # The namespace tests wait more than they work: two at a time, beside the other suites, so they begin first.
 SUITES = 'netns=PENSTOCK_BUILD=$(B) $(PYTEST) -n 2 --dist loadfile tests/netns' \
 	 $(call suite,$(UNIT_BIN)) 'policy=sh tests/policy/run.sh $(POLICY_TOOL)' \

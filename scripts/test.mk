@@ -20,9 +20,11 @@ SUITES = 'netns=PENSTOCK_BUILD=$(B) $(PYTEST) -n 2 --dist loadfile tests/netns' 
 SAN_SUITES = $(foreach t,$(UNIT_BIN) $(CLITEST) $(PROCESSTEST_BIN),$(patsubst $(B)/tests/%,san/%,$(t))=$(patsubst $(B)/%,build/san/%,$(t))) \
 	     'san/policy=sh tests/policy/run.sh build/san/tests/policy/tool'
 
-.PHONY: test test-long test-build tools san-tests
+.PHONY: test test-long test-build tools san-tests san-daemon
 tools: $(TOOLS)
-test-build: all $(TEST_BIN) $(TOOLS) other-layout $(FUZZERS) build/penstock.schema.json
+test-build: all $(TEST_BIN) $(TOOLS) other-layout $(FUZZERS) build/penstock.schema.json san-daemon
+san-daemon:
+	$(Q)$(MAKE) -s SAN=1 build/san/penstockd
 san-tests: $(UNIT_BIN) $(CLITEST) $(PROCESSTEST_BIN) $(POLICY_TOOL)
 
 # The daemon once more, with maps that lie differently.
@@ -46,7 +48,7 @@ test-long: deps
 .PHONY: promises
 PROMISES := $(B)/promises.jsonl
 PROMISE_TESTS := $(wildcard tests/netns/test_promise_*.py) tests/netns/test_apply.py tests/netns/test_attach.py tests/netns/test_evasion.py \
-		 tests/netns/test_privilege.py tests/netns/test_purge.py
+		 tests/netns/test_hostile.py tests/netns/test_privilege.py tests/netns/test_purge.py
 promises: deps
 	$(Q)$(MAKE) --no-print-directory -j2 test-build
 	$(Q)rm -f $(PROMISES)

@@ -65,7 +65,7 @@ def web_server(lab, ns):
         worker_processes 1; events {{ worker_connections 512; }}
         http {{ access_log off; client_body_temp_path {lab.dir}/t; proxy_temp_path {lab.dir}/t;
           fastcgi_temp_path {lab.dir}/t; uwsgi_temp_path {lab.dir}/t; scgi_temp_path {lab.dir}/t;
-          server {{ listen 80; root {lab.dir}/www; }} }}""")
+          server {{ listen 80; root {lab.dir}/www; location /post {{ return 204; }} }} }}""")
     lab.spawn(ns, nginx, "-c", config, "-e", f"{lab.dir}/nginx.log")
     wait_for(lambda: lab.run(ns, "curl", "-s", "-o", "/dev/null", f"http://{SERVER}/").exit == 0, "nginx")
 

@@ -42,7 +42,7 @@ static struct sources take(struct sources *from)
 
 /* ---- copies ------------------------------------------------------------------------------------------- */
 
-/* Reads all of `from`; writes it to `to` unless that is -1. */
+/* Reads all of `from`, which may grow meanwhile; writes it to `to` unless that is -1. */
 static int copy(int from, int to, struct source *ret)
 {
 	XXH3_state_t *state = XXH3_createState();
@@ -64,7 +64,9 @@ static int copy(int from, int to, struct source *ret)
 		}
 		(void)XXH3_128bits_update(state, chunk, (size_t)n);
 		ret->bytes += (uint64_t)n;
-		if (to >= 0)
+		if (ret->bytes > SETFILE_MAX_BYTES)
+			r = -EFBIG;
+		if (!r && to >= 0)
 			r = fdio_write(to, chunk, (size_t)n);
 	}
 	if (!r) {
@@ -137,7 +139,7 @@ static int keep_one(int old_dir, const struct sources *running, int dir, size_t 
 		r = copy_new(*fd, dir, name, ret);
 	if (r < 0)
 		return r;
-	kept = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	kept = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (kept < 0)
 		return -errno;
 	closep(fd);
@@ -284,7 +286,7 @@ int sources_open(struct state *state, const struct sources *s, struct fd_list *r
 		int fd, r;
 
 		file_name(name, i);
-		fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+		fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 		r = fd < 0 ? -errno : vec_push(ret, fd);
 		if (r < 0) {
 			closep(&fd);

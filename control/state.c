@@ -57,7 +57,7 @@ static const char *holder(int note, char text[static 24])
 /* Open for reading alone, so that nothing keeps the file system from becoming read-only. */
 static int open_note(int dir)
 {
-	return openat(dir, STATE_NOTE, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	return openat(dir, STATE_NOTE, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 }
 
 int state_lock(int dir, const char *path, int *ret_note, char **ret_why)
@@ -78,8 +78,9 @@ int state_lock(int dir, const char *path, int *ret_note, char **ret_why)
 /* For people alone, and for daemons that know no other lock: it may fail. Who has the directory has the note. */
 static void write_note(int dir, int *note)
 {
-	_cleanup_close_ int to = openat(
-		dir, STATE_NOTE, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	_cleanup_close_ int to =
+		openat(dir, STATE_NOTE,
+		       O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
 	char text[24];
 	int n = snprintf(text, sizeof(text), "%d\n", (int)getpid());
 
@@ -212,12 +213,14 @@ int state_dir(const struct state *s)
 	return s->dir;
 }
 
+/* A new file: what a crash, or somebody else, left under its name is not written to. */
 static int write_synced(int dir, const char *name, const char *text, size_t len)
 {
-	_cleanup_close_ int fd =
-		openat(dir, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	_cleanup_close_ int fd = -1;
 	int r;
 
+	(void)unlinkat(dir, name, 0); /* mostly there is nothing; what cannot go stops the next */
+	fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return -errno;
 	r = fdio_write(fd, text, len);
@@ -248,7 +251,9 @@ int state_write(struct state *s, const char *name, struct json_object *json)
 
 int state_read(struct state *s, const char *name, struct json_object **ret)
 {
-	_cleanup_close_ int fd = openat(s->dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	/* O_NONBLOCK, here as elsewhere: a FIFO must not hold us before it is seen to be no file. */
+	_cleanup_close_ int fd =
+		openat(s->dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	_cleanup_free_ char *text = NULL;
 	size_t len;
 	int r;

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -15,7 +16,9 @@
 #include <json-c/json.h>
 
 #include "control/generation.h"
+#include "control/sources.h"
 #include "control/state.h"
+#include "policy/setfile.h"
 
 static char dir[] = "/tmp/penstock-state-XXXXXX";
 static char path[64];
@@ -287,6 +290,18 @@ static void a_failed_write_leaves_nothing(void **ctx)
 	state_free(&s);
 }
 
+/* One that has grown since its size was looked at. */
+static void a_file_too_large_is_not_read_to_its_end(void **ctx)
+{
+	int fd = memfd_create("grows", MFD_CLOEXEC);
+	struct source source;
+
+	(void)ctx;
+	assert_int_equal(ftruncate(fd, (off_t)SETFILE_MAX_BYTES + 1), 0);
+	assert_int_equal(sources_digest(fd, &source), -EFBIG);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -301,6 +316,7 @@ int main(void)
 		cmocka_unit_test(both_banks_files_are_kept),
 		cmocka_unit_test(damaged_files_are_refused),
 		cmocka_unit_test(a_failed_write_leaves_nothing),
+		cmocka_unit_test(a_file_too_large_is_not_read_to_its_end),
 	};
 
 	return cmocka_run_group_tests(tests, make_dir, remove_dir);

@@ -199,12 +199,13 @@ static void each_directory(int state_dir, void (*each)(int state_dir, uint64_t n
 	closedir(d);
 }
 
+/* A name that no daemon gave must leave room for the next number. */
 static void note_highest(int state_dir, uint64_t number, void *ctx)
 {
 	uint64_t *highest = ctx;
 
 	(void)state_dir;
-	if (number > *highest)
+	if (number > *highest && number < INT64_MAX)
 		*highest = number;
 }
 

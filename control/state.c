@@ -333,12 +333,13 @@ static void each_generation(struct state *s,
 	closedir(d);
 }
 
+/* A name that no daemon gave must leave room for the next number. */
 static void note_highest(struct state *s, uint64_t number, void *ctx)
 {
 	uint64_t *highest = ctx;
 
 	(void)s;
-	if (number > *highest)
+	if (number > *highest && number < INT64_MAX)
 		*highest = number;
 }
 

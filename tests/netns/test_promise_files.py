@@ -111,10 +111,10 @@ filter:
         if not answer.json["unchanged"]:
             assert daemon.cli("diff", kept_copy(daemon, lab)).exit == 0
     assert min(taken, refused) > 0 and len(digests) > 2, (taken, refused, digests)
-    promise("F45", "what was read is what runs", f"{TRIES} applies of a policy and a set file that another process writes to, "
-            "cuts and replaces without a pause", "one read; the digest reported is that of what runs",
-            f"{taken} taken, of {len(digests)} contents, digest and texts kept those of the bank each time; {refused} refused, "
-            "0 changes by them")
+    promise("F45", "what was read is what runs", f"{TRIES} applies of a policy and a set file that another process "
+            "writes to, cuts and replaces without a pause", "one read; the digest reported is that of what runs",
+            f"{taken} taken, of {len(digests)} contents, digest and texts kept those of the bank each time; {refused} "
+            "refused, 0 changes by them")
 
 
 OUTCOMES = "is active already", "active as generation", "nothing was changed", "the running policy stays"
@@ -159,8 +159,8 @@ def test_a_link_in_the_place_of_the_policy(lab):
     assert wire.passing() == "a" and daemon.process.poll() is None
     links = daemon.logged().count("it is a symbolic link")
     assert min(links, daemon.logged().count("is active already")) > 0, daemon.logged()
-    promise("F45", "a link in the place of the policy is not followed", f"{TRIES} times SIGHUP while the policy and its set file "
-            "are replaced by links and back", "the file, or a refusal; never what the link points to",
+    promise("F45", "a link in the place of the policy is not followed",
+            f"{TRIES} times SIGHUP while the policy and its set file are replaced by links and back", "the file, or a refusal; never what the link points to",
             f"{links} links refused, 0 followed; the policy in force stays")
 
 
@@ -216,9 +216,9 @@ ODD = {"links": as_link, "directories": lambda path, _: os.mkdir(path), "FIFOs":
 @pytest.mark.parametrize("what", ODD)
 def test_odd_entries_of_the_state_directory_loosen_nothing(lab, what):
     """What the state directory holds was replaced, while the daemon was dead, by links to a file outside, directories,
-    FIFOs, files of a GiB: it starts, says which ones it could not read, the policy stays in force, what a link points to
-    is untouched, and the next apply works unless a directory is in its way. Rules out a start that hangs, follows, or
-    reads without a limit."""
+    FIFOs, files of a GiB, and there are names with the last number of all: it starts, says which ones it could not read,
+    the policy stays in force, what a link points to is untouched, and the next apply works, under the next number, unless
+    a directory is in its way. Rules out a start that hangs, follows, or reads without a limit, and a number that wraps."""
     host, peer = lab.quiet_pair()
     a, b = two_policies(lab, "tc")
     daemon = lab.daemon(host)
@@ -233,6 +233,8 @@ def test_odd_entries_of_the_state_directory_loosen_nothing(lab, what):
             os.unlink(f"{daemon.state_dir}/{name}")
         ODD[what](f"{daemon.state_dir}/{name}", outside)
     os.symlink(lab.dir, f"{daemon.state_dir}/sources-7")
+    for last in f"sources-{2**64 - 1}", f"generation-{2**64 - 1}.json":
+        os.mkdir(f"{daemon.state_dir}/{last}")
     daemon.start()
     said = daemon.logged()[logged:]
     for name in "history", "overrides", "generation 2":
@@ -241,9 +243,10 @@ def test_odd_entries_of_the_state_directory_loosen_nothing(lab, what):
     answer = daemon.cli("apply", b)
     assert answer.exit == 0 or (what == "directories" and "nothing was changed" in answer.stderr), answer
     assert wire.passing() == ("a" if answer.exit else "b")
+    assert daemon.get("/v1/status")["policy"]["generation"] == (2 if answer.exit else 3)
     with open(outside, encoding="utf-8") as f:
         assert f.read() == '{"schema": 1}'
     assert glob.glob(f"{lab.dir}/a.yaml")
-    promise("P29 F13", f"odd entries of the state directory loosen nothing: {what}", f"SIGKILL, {len(NAMES)} entries replaced by "
-            f"{what}, start, apply", "said at the start; the policy stays in force; nothing outside is touched",
+    promise("P29 F13", f"odd entries of the state directory loosen nothing: {what}",
+            f"SIGKILL, {len(NAMES)} entries replaced by {what}, start, apply", "said at the start; the policy stays in force; nothing outside is touched",
             f"started and enforced, 0 bytes changed; {'applied again' if not answer.exit else answer.stderr.strip()}")

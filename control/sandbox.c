@@ -58,7 +58,6 @@ static const int plain[] = {
 };
 
 static const int daemons[] = {
-	SCMP_SYS(bpf),
 	/* files */
 	SCMP_SYS(openat),
 	SCMP_SYS(openat2),
@@ -201,6 +200,19 @@ static int allow_memory(scmp_filter_ctx ctx)
 	return r ? r : allow_if(ctx, SCMP_SYS(mprotect), SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
 }
 
+/*
+ * The BTF of others is listed for CAP_SYS_ADMIN alone. libbpf before 1.2 looks through it for each kernel function
+ * that this kernel does not have, and gives up when it is refused: there is none more to see.
+ */
+static int allow_bpf(scmp_filter_ctx ctx)
+{
+	const struct scmp_arg_cmp listing = SCMP_A0(SCMP_CMP_EQ, BPF_BTF_GET_NEXT_ID);
+	int r = allow_if(ctx, SCMP_SYS(bpf), SCMP_A0(SCMP_CMP_NE, BPF_BTF_GET_NEXT_ID));
+
+	return r ? r
+		 : seccomp_rule_add_array(ctx, SCMP_ACT_ERRNO(ENOENT), SCMP_SYS(bpf), 1, &listing);
+}
+
 static int allow_special(scmp_filter_ctx ctx, const char *program)
 {
 	const struct {
@@ -245,6 +257,8 @@ int sandbox_daemon(const char *program)
 	if (!ctx)
 		return -ENOMEM;
 	r = allow(ctx, daemons, COUNT_OF(daemons));
+	if (!r)
+		r = allow_bpf(ctx);
 	return load(ctx, r ? r : allow_special(ctx, program));
 }
 

@@ -96,6 +96,8 @@ static int try_needed(void)
 		return __LINE__;
 	if (open("/dev/null", O_RDWR) < 0 || map(PROT_READ | PROT_WRITE) == MAP_FAILED)
 		return __LINE__;
+	MUST_NOT(!ALLOWED(syscall(SYS_bpf, BPF_MAP_GET_NEXT_ID, NULL, 0)));
+	MUST_NOT(syscall(SYS_bpf, BPF_BTF_GET_NEXT_ID, NULL, 0) != -1 || errno != ENOENT);
 	return execute(program) ? __LINE__ : 0; /* does not come back, and is the exit status */
 }
 

@@ -9,6 +9,7 @@
 #include <bpf/libbpf.h>
 #include <linux/if_link.h>
 
+#include "attach_owner.h"
 #include "attach_programs.h"
 #include "inspect.h"
 #include "loader_log.h"
@@ -104,31 +105,12 @@ static const char *name_of(struct inspect *inspect, uint32_t prog, char buf[stat
 	return inspect_text(inspect_program(inspect, prog, &program), &program, buf);
 }
 
-/* Who sits at the device's XDP hook? */
-static void say_xdp_owner(struct inspect *inspect, uint32_t ifindex, char **ret_why)
-{
-	LIBBPF_OPTS(bpf_xdp_query_opts, seen);
-	char name[INSPECT_TEXT];
-	uint32_t id;
-
-	if (bpf_xdp_query((int)ifindex, 0, &seen))
-		return;
-	id = seen.drv_prog_id ?: seen.skb_prog_id ?: seen.hw_prog_id;
-	if (!id)
-		return;
-	loader_say(ret_why, "another XDP program is attached: id %u (%s); it is left alone", id,
-		   name_of(inspect, id, name));
-}
-
 static void say_link_failure(struct inspect *inspect, const struct hook_at *at, int r,
 			     char **ret_why)
 {
-	char name[IF_NAMESIZE];
-
-	if (netif_name(at->ifindex, name) == -ENODEV) /* XDP says EINVAL of a device that went */
-		loader_say(ret_why, "there is no interface %u", at->ifindex);
-	if (is_xdp(at->mode) && (r == -EBUSY || r == -EEXIST))
-		say_xdp_owner(inspect, at->ifindex, ret_why);
+	/* XDP says EINVAL of a device that went. */
+	attach_owner_say(inspect, at->ifindex, is_xdp(at->mode) && (r == -EBUSY || r == -EEXIST),
+			 ret_why);
 	if (at->mode == ATTACH_XDP_NATIVE && (r == -EOPNOTSUPP || r == -ERANGE || r == -EINVAL))
 		loader_say(ret_why, "the driver refused native XDP: %s", strerror(-r));
 	loader_say(ret_why, "%s: %s", mode_texts[at->mode], strerror(-r));

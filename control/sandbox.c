@@ -223,8 +223,7 @@ static int allow_special(scmp_filter_ctx ctx, const char *program)
 		{ SCMP_SYS(mmap), SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_WRITE | PROT_EXEC, PROT_EXEC) },
 		{ SCMP_SYS(socket), SCMP_A0(SCMP_CMP_EQ, AF_UNIX) },
 		{ SCMP_SYS(socket), SCMP_A0(SCMP_CMP_EQ, AF_NETLINK) },
-		/* names of devices by number, and their offloads */
-		{ SCMP_SYS(ioctl), SCMP_A1(SCMP_CMP_EQ, SIOCGIFNAME) },
+		/* offloads of devices */
 		{ SCMP_SYS(ioctl), SCMP_A1(SCMP_CMP_EQ, SIOCETHTOOL) },
 		{ SCMP_SYS(clone), SCMP_A0(SCMP_CMP_MASKED_EQ, NAMESPACES, 0) },
 		/* clone3() hides its flags: without it, the C library takes clone() */

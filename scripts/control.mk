@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # The daemon's kernel side and its tests, which need root: they make namespaces of their own.
-KERNEL_SIDE := attach attach_devs attach_hook attach_programs conntrack counters counters_carry explain flows flows_carry flows_import flows_watch inspect inspect_wire install jsonobj \
+KERNEL_SIDE := attach attach_devs attach_hook attach_owner attach_programs conntrack counters counters_carry explain flows flows_carry flows_import flows_watch inspect inspect_wire install jsonobj \
 	       layouts loader loader_leftovers loader_log loader_migrate loader_pins log netif privilege
 KERNELTEST_BIN := $(patsubst %,$(B)/tests/control/test_%,loader migrate install attach conntrack counters explain netif guard)
 KERNELTEST_OBJ := $(B)/tests/control/lib/lab.o $(KERNEL_SIDE:%=$(B)/control/%.o)

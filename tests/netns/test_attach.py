@@ -144,8 +144,9 @@ def test_a_renamed_device_stays_filtered(lab, hook):
 
 
 def test_another_owners_xdp_program_is_left_alone(lab):
-    """hook xdp on a device that carries somebody else's program: the apply is refused and says which device
-    and whose program, which stays; hook auto and tc live beside it. Rules out a filter that throws others out."""
+    """hook xdp on a device that carries somebody else's program: the apply is refused and says which device, whose
+    program, and what to do; the program stays; hook auto and tc live beside it. Rules out a filter that throws others
+    out."""
     host, peer = lab.quiet_pair()
     daemon = lab.daemon(host)
     pin = f"{BPFFS}/{lab.id}/foreign"
@@ -156,6 +157,7 @@ def test_another_owners_xdp_program_is_left_alone(lab):
     named = "('theirs', loaded by uid 0); it is left alone"
     answer = wait_for(lambda: next((a for a in [daemon.cli("apply", file)] if named in a.stderr), None), "the name")
     assert answer.exit == 1 and "wan0: another XDP program is attached: id " in answer.stderr, answer
+    assert "'hook: tc'" in answer.stderr, answer
     assert daemon.get("/v1/status")["policy"] is None
     assert lab.ip(host, "-o link show wan0").stdout.split("prog/xdp")[1].split()[:2] == before
     daemon.apply(policy(hook="auto"))

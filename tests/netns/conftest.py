@@ -12,11 +12,14 @@ sys.dont_write_bytecode = True
 import pytest  # noqa: E402
 
 import lab as lab_module  # noqa: E402
+import shared as shared_module  # noqa: E402
 
 
 def pytest_configure(config):
     # A killed run cleans up as an interrupted one does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    config.addinivalue_line("markers", "guest: runs under other kernels too, see tests/kernels/run")
+    config.addinivalue_line("markers", "needs(...): devices and qdiscs that the kernel may lack, see shared.py")
 
 
 # They take longest, so they begin first: two files are run at a time.
@@ -31,6 +34,12 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason="namespaces and BPF need root"))
 
 
+def pytest_runtest_setup(item):
+    for mark in item.iter_markers("needs"):
+        for what in mark.args:
+            shared_module.need(what)
+
+
 @pytest.fixture
 def lab():
     assert os.access(f"{lab_module.BUILD}/penstockd", os.X_OK), f"no penstockd in {lab_module.BUILD}: make first"
@@ -39,6 +48,25 @@ def lab():
         yield made
     finally:
         made.close()
+
+
+@pytest.fixture(scope="session")
+def one_daemon():
+    made = shared_module.Shared()
+    try:
+        yield made
+    finally:
+        made.lab.close()
+
+
+@pytest.fixture
+def shared(one_daemon):
+    """See shared.py; empty before and after the test."""
+    kept = len(one_daemon.lab.closing)
+    try:
+        yield one_daemon
+    finally:
+        one_daemon.clean(kept)
 
 
 @pytest.fixture

@@ -27,10 +27,12 @@ SO_RCVBUFFORCE = 33
 HOST4, PEER4 = "10.77.1.1", "10.77.1.2"
 HOST6, PEER6 = "2001:db8:77::1", "2001:db8:77::2"
 LONG = os.environ.get("PENSTOCK_LONG") == "1"
+SLOW = float(os.environ.get("PENSTOCK_SLOW", "1"))  # how many times slower than others this machine is, at most
 
 
 def wait_for(condition, what, limit=10.0, every=0.02):
     """The first true value of condition(). what: a text, or what makes one when it is too late."""
+    limit *= SLOW
     end = time.monotonic() + limit
     while True:
         value = condition()
@@ -196,8 +198,8 @@ class Wire:
 
 
 class Lab:
-    def __init__(self):
-        self.id = f"pn{os.getpid()}"
+    def __init__(self, name=""):
+        self.id = f"pn{os.getpid()}{name}"
         self.dir = tempfile.mkdtemp(prefix="penstock-netns.")
         os.chmod(self.dir, 0o755)  # nginx serves from here as another user
         self.namespaces, self.daemons, self.processes, self.closing = [], [], [], []
@@ -222,6 +224,13 @@ class Lab:
         answer = self.run(ns, "ip", *words.split())
         assert not check or answer.exit == 0, f"ip {words}: {answer}"
         return answer
+
+    def rename(self, ns, dev, name):
+        """While the device is up, where the kernel lets it be."""
+        if self.ip(ns, f"link set {dev} name {name}", check=False).exit == 0:
+            return
+        self.ip(ns, f"link set {dev} down")
+        self.ip(ns, f"link set {dev} name {name} up")
 
     def veth(self, ns, dev, peer_ns, peer_dev, up=True):
         """A pair with fixed addresses: ns has HOST_MAC, the other side PEER_MAC."""

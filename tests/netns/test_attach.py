@@ -122,7 +122,7 @@ def test_devices_come_and_go(lab, hook):
     assert daemon.rule("wan-in", "bad")["packets"] == 2
 
 
-@pytest.mark.parametrize("hook", ["tc", "xdp"])
+@pytest.mark.parametrize("hook", [pytest.param("tc", marks=pytest.mark.guest), "xdp"])
 def test_a_renamed_device_stays_filtered(lab, hook):
     """A rename while the daemon watches, and one while it is away: the filter stays on the device and the
     name in status follows. Rules out a filter that falls off with the name."""
@@ -131,12 +131,12 @@ def test_a_renamed_device_stays_filtered(lab, hook):
     daemon.apply(policy("[wan0, uplink, ppp9]", hook))
     probe = Probe(lab, host, peer)
     probe.enforced(daemon)
-    lab.ip(host, "link set wan0 name uplink")
+    lab.rename(host, "wan0", "uplink")
     wait_for(lambda: daemon.attached("uplink"), "the new name in status")
     assert not daemon.attached("wan0")
     probe.enforced(daemon)
     daemon.stop()
-    lab.ip(host, "link set uplink name ppp9")
+    lab.rename(host, "uplink", "ppp9")
     probe.enforced()
     daemon.start()
     wait_for(lambda: daemon.attached("ppp9"), "the name of now in status")
@@ -196,6 +196,7 @@ def test_overrides_last_until_the_device_is_named(lab):
     probe.enforced(daemon)
 
 
+@pytest.mark.guest
 def test_a_new_daemon_goes_on_where_the_killed_one_was(lab):
     """Clean stop, SIGKILL, a crash, restart: both directions stay enforced throughout, without a daemon, the same
     attachments are adopted, and counters, generation and rule names go on. Rules out a second program beside

@@ -307,7 +307,7 @@ class Lab:
     def socket(self, ns, family, kind, proto=0):
         with kernel.namespace(ns):
             made = socket.socket(family, kind, proto)
-        made.settimeout(5)
+        made.settimeout(5 * SLOW)
         self.closing.append(made)
         return made
 

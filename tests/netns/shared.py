@@ -51,7 +51,7 @@ class Shared:
             self.lab.ip(ns, words.format(dev=dev, last=last, other=3 - last))
 
     def counts(self, chain, id):
-        """The rule's packets and bytes from now on. A chain that comes back after two applies goes on counting."""
+        """The rule's packets and bytes from now on: a chain that comes back after two applies goes on counting."""
         before = self.daemon.rule(chain, id)
 
         def since():
@@ -61,7 +61,8 @@ class Shared:
         return since
 
     def add_up(self, chain):
-        """As that of the daemon, at a moment when nothing comes in: a peer has groups to report."""
+        """As that of the daemon, at a moment when nothing comes in: a peer has groups to report. A chain of a name keeps the
+        counts of rules that a test before had in it: tests that add up have names of their own."""
 
         def adds_up():
             with contextlib.suppress(AssertionError):

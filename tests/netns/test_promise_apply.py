@@ -17,7 +17,7 @@ import kernel
 from lab import BUILD, HOST4, LONG, ROOT, SLOW, wait_for
 from promises import promise
 
-SWAPS = {"tc": 200 if SLOW == 1 else 10, "xdp": 200 if LONG else 40}
+SWAPS = {"tc": 200 if SLOW == 1 else 6, "xdp": 200 if LONG else 40}
 KILLS = 100 if LONG else 20
 KILLED_COMPILERS = 60 if LONG else 15
 PREFIXES = 500

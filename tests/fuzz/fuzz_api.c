@@ -376,12 +376,13 @@ static void start(void)
 		    api_new(&d.api, d.event, RUN_DIR, &user, &why) == 0 &&
 		    loader_new(&d.loader, "/sys/fs/bpf/penstock/fuzz", LOADER_FLOW_SLOTS_MIN,
 			       &why) == 0 &&
-		    attach_new(&d.attach, d.loader, false) == 0 &&
+		    attach_new(&d.attach, d.loader, NULL, false) == 0 &&
 		    netif_new(&d.netif, d.event, on_devices, NULL) == 0 &&
 		    flows_watch_new(&d.flows, d.event, d.loader) == 0 &&
 		    sets_new(&d.sets, d.event, d.worker, d.loader, &d.running, &why) == 0 &&
 		    sets_given_new(&d.given, d.event, d.worker, d.state, &d.running) == 0 &&
-		    feeds_new(&d.feeds, &d) == 0 && api_serve(d.api) == 0;
+		    feeds_new(&d.feeds, &d) == 0 && watch_new(&d.watch, &d) == 0 &&
+		    api_serve(d.api) == 0;
 
 	if (!good) {
 		fprintf(stderr, "fuzz_api: the daemon cannot start: %s\n", why ? why : "no reason");

@@ -30,7 +30,7 @@ san-tests: $(UNIT_BIN) $(CLITEST) $(PROCESSTEST_BIN) $(POLICY_TOOL)
 # The daemon once more, with maps that lie differently.
 .PHONY: other-layout
 other-layout: all
-	$(Q)$(MAKE) --no-print-directory B=$(B)/other-layout OTHER_LAYOUT=1 $(B)/other-layout/penstockd
+	$(Q)$(MAKE) --no-print-directory B=$(B)/other-layout OTHER_LAYOUT=1 $(addprefix $(B)/other-layout/,penstockd penstock-inspect)
 
 test: deps
 	$(Q)$(MAKE) --no-print-directory -j2 test-build

@@ -60,7 +60,9 @@ static bool is_raw(const struct attach_want *want)
 
 static int add(struct attach_devs *d, const struct attach_want *want, unsigned int bank)
 {
-	struct dp_dev dev = { .ifindex = want->dev.ifindex, .raw = is_raw(want) };
+	struct dp_dev dev = { .ifindex = want->dev.ifindex,
+			      .raw = is_raw(want),
+			      .ingress = want->ingress };
 	uint32_t slot = find(d, dev.ifindex, 0);
 
 	if (slot == DP_DEV_SLOTS)
@@ -79,14 +81,15 @@ static int set_zone(struct attach_devs *d, uint32_t slot, unsigned int bank, uin
 	return write_slot(d, slot, dev);
 }
 
-/* Whatever an earlier build or another kind of device with this number has left. */
-static int set_raw(struct attach_devs *d, uint32_t slot, const struct attach_want *want)
+/* Whatever an earlier policy or build, or another kind of device with this number, has left. */
+static int set_kind(struct attach_devs *d, uint32_t slot, const struct attach_want *want)
 {
 	struct dp_dev dev = d->at[slot];
 
-	if (dev.raw == is_raw(want))
+	if (dev.raw == is_raw(want) && dev.ingress == want->ingress)
 		return 0;
 	dev.raw = is_raw(want);
+	dev.ingress = want->ingress;
 	return write_slot(d, slot, dev);
 }
 
@@ -94,7 +97,7 @@ int devs_ensure(struct attach_devs *d, const struct attach_want *want, unsigned 
 {
 	uint32_t ifindex = want->dev.ifindex, slot = find(d, ifindex, ifindex);
 
-	return slot == DP_DEV_SLOTS ? add(d, want, bank) : set_raw(d, slot, want);
+	return slot == DP_DEV_SLOTS ? add(d, want, bank) : set_kind(d, slot, want);
 }
 
 int devs_set(struct attach_devs *d, const struct attach_want *want, unsigned int bank)

@@ -80,6 +80,10 @@ static int share_maps(struct penstock *skel, const struct loader *l)
 		{ skel->maps.set_table, l->set_table },
 		{ skel->maps.meta, l->meta },
 		{ skel->maps.layouts, l->layouts },
+		{ skel->maps.account_table, l->account_table },
+		{ skel->maps.dropped, l->dropped },
+		{ skel->maps.records, l->records },
+		{ skel->maps.account_totals, l->account_totals },
 	};
 	int r = 0;
 

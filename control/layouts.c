@@ -55,6 +55,10 @@ const struct dp_layouts layouts_own = { {
 		     FIELD(struct dp_fragment, ipv6), FIELD(struct dp_fragment, vlan) } },
 	{ "set_filter", 1, sizeof(struct dp_filter) },
 	{ "set_table", 1, sizeof(__u32) },
+	{ "account_table", 1, sizeof(__u32) },
+	{ "dropped", 1, sizeof(struct dp_account) },
+	{ "records", 1, 0 },
+	{ "account_totals", 1, sizeof(struct dp_account_totals) },
 } };
 
 const struct dp_layout *layouts_find(const struct dp_layouts *all, const char *map)

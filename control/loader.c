@@ -47,6 +47,10 @@ const struct loader_named loader_maps[LOADER_MAPS] = {
 	{ "state_counters", offsetof(struct loader, state_counters) },
 	{ "set_filter", offsetof(struct loader, set_filter) },
 	{ "set_table", offsetof(struct loader, set_table) },
+	{ "account_table", offsetof(struct loader, account_table) },
+	{ "dropped", offsetof(struct loader, dropped) },
+	{ "records", offsetof(struct loader, records) },
+	{ "account_totals", offsetof(struct loader, account_totals) },
 };
 
 const struct loader_named loader_progs[LOADER_PROG_COUNT] = {
@@ -56,6 +60,17 @@ const struct loader_named loader_progs[LOADER_PROG_COUNT] = {
 };
 
 const char *const loader_bank_pins[DP_BANKS] = { "bank-0", "bank-1" };
+
+const char *const loader_inner_pins[LOADER_INNERS] = {
+	[LOADER_MEMBERS] = "set_members",
+	[LOADER_ACCOUNTS] = "accounts",
+};
+
+/* The table that an inner map has its slot in. */
+static int table_of(const struct loader *l, enum loader_inner which)
+{
+	return which == LOADER_MEMBERS ? l->set_table : l->account_table;
+}
 
 const char *const loader_counters_names[LOADER_COUNTERS_COUNT] = {
 	[LOADER_COUNTERS_RULES] = "rule_counters",
@@ -99,7 +114,8 @@ void loader_free(struct loader **at)
 		closep(&l->bank[i]);
 	for (unsigned int i = 0; i < LOADER_COUNTERS_COUNT; i++)
 		closep(&l->carried[i]);
-	closep(&l->set_members);
+	for (unsigned int i = 0; i < LOADER_INNERS; i++)
+		closep(&l->inner[i]);
 	free(l->changes);
 	free(l->pin_dir);
 	free(l->pin_name);
@@ -121,7 +137,8 @@ static struct loader *loader_empty(const char *pin_dir)
 		l->bank[i] = -1;
 	for (unsigned int i = 0; i < LOADER_COUNTERS_COUNT; i++)
 		l->carried[i] = -1;
-	l->set_members = -1;
+	for (unsigned int i = 0; i < LOADER_INNERS; i++)
+		l->inner[i] = -1;
 	l->maps = PINS_MAPS;
 	l->pin_dir = strdup(pin_dir);
 	l->pin_name = pins_name(pin_dir);
@@ -257,36 +274,42 @@ static int open_banks(struct loader *l, const struct penstock *skel, char **ret_
 }
 
 /*
- * The pin is replaced before the slot (loader_put_members()): where a crash came between the two, the map
+ * The pin is replaced before the slot (loader_put_inner()): where a crash came between the two, the map
  * that is pinned is complete and takes the slot now.
  */
-static int open_members(struct loader *l, const struct penstock *skel, char **ret_why)
+static int open_inner(struct loader *l, enum loader_inner which, struct bpf_map *table,
+		      char **ret_why)
 {
-	uint32_t built = bpf_map__value_size(bpf_map__inner_map(skel->maps.set_table)), key = 0, id;
-	bool slot_used = !bpf_map_lookup_elem(l->set_table, &key, &id);
-	_cleanup_close_ int fd = pins_open(l->pin_dir, PINS_MAPS, LOADER_MEMBERS_PIN);
+	uint32_t built = bpf_map__value_size(bpf_map__inner_map(table)), key = 0, id;
+	bool slot_used = !bpf_map_lookup_elem(table_of(l, which), &key, &id);
+	const char *pin = loader_inner_pins[which];
+	_cleanup_close_ int fd = pins_open(l->pin_dir, PINS_MAPS, pin);
 	struct bpf_map_info info;
 	int r;
 
 	if (fd == -ENOENT && !slot_used)
 		return 0;
 	if (fd < 0) {
-		loader_say(ret_why,
-			   "members of run-time sets are not pinned as '" LOADER_MEMBERS_PIN
-			   "': %s",
-			   strerror(-fd));
+		loader_say(ret_why, "the map in use is not pinned as '%s': %s", pin, strerror(-fd));
 		return -EPROTO;
 	}
 	r = loader_map_info(fd, &info);
 	if (r)
 		return r;
 	if (info.value_size != built)
-		r = refuse_size(LOADER_MEMBERS_PIN, info.value_size, built, ret_why);
+		r = refuse_size(pin, info.value_size, built, ret_why);
 	if (!r && (!slot_used || id != info.id))
-		r = bpf_map_update_elem(l->set_table, &key, &fd, BPF_ANY);
+		r = bpf_map_update_elem(table_of(l, which), &key, &fd, BPF_ANY);
 	if (!r)
-		l->set_members = TAKE_FD(fd);
+		l->inner[which] = TAKE_FD(fd);
 	return r;
+}
+
+static int open_inners(struct loader *l, const struct penstock *skel, char **ret_why)
+{
+	int r = open_inner(l, LOADER_MEMBERS, skel->maps.set_table, ret_why);
+
+	return r ?: open_inner(l, LOADER_ACCOUNTS, skel->maps.account_table, ret_why);
 }
 
 /* Counts of before: there only when a migration changed how counters lie. */
@@ -308,6 +331,14 @@ static int open_carried(struct loader *l, char **ret_why)
 }
 
 /* ---- load and pin -------------------------------------------------------------------------------- */
+
+/* For this machine's CPUs. */
+static int size_dropped(struct penstock *skel)
+{
+	uint32_t cpus = (uint32_t)libbpf_num_possible_cpus();
+
+	return bpf_map__set_max_entries(skel->maps.dropped, cpus * DP_DROPPED_SLOTS);
+}
 
 int loader_size_flows(const struct loader *l, struct penstock *skel)
 {
@@ -530,7 +561,7 @@ static int start(struct loader *l, struct penstock *skel, char **ret_why)
 	if (!r)
 		r = open_banks(l, skel, ret_why);
 	if (!r)
-		r = open_members(l, skel, ret_why);
+		r = open_inners(l, skel, ret_why);
 	if (!r)
 		r = open_carried(l, ret_why);
 	if (!r)
@@ -580,7 +611,9 @@ int loader_new(struct loader **ret, const char *pin_dir, uint32_t flow_slots, ch
 		return r;
 	}
 	l->bank_flags = bpf_map__map_flags(bpf_map__inner_map(skel->maps.banks));
-	r = start(l, skel, ret_why);
+	r = size_dropped(skel);
+	if (!r)
+		r = start(l, skel, ret_why);
 	if (!r)
 		r = map_ctl(l);
 	if (r) {
@@ -591,26 +624,38 @@ int loader_new(struct loader **ret, const char *pin_dir, uint32_t flow_slots, ch
 	return 0;
 }
 
-int loader_put_members(struct loader *l, int fd, char **ret_why)
+int loader_put_inner(struct loader *l, enum loader_inner which, int fd, char **ret_why)
 {
+	const char *pin = loader_inner_pins[which];
 	uint32_t key = 0;
-	int r = pins_replace(l->pin_dir, l->maps, LOADER_MEMBERS_PIN, fd), undone;
+	int r = pins_replace(l->pin_dir, l->maps, pin, fd), undone;
 
 	if (!r)
-		r = bpf_map_update_elem(l->set_table, &key, &fd, BPF_ANY);
+		r = bpf_map_update_elem(table_of(l, which), &key, &fd, BPF_ANY);
 	if (!r) {
-		closep(&l->set_members);
-		l->set_members = fd;
+		closep(&l->inner[which]);
+		l->inner[which] = fd;
 		return 0;
 	}
 	/* The pin must be of what the slot holds: a start would put it there. */
-	if (l->set_members < 0)
-		undone = pins_remove(l->pin_dir, l->maps, LOADER_MEMBERS_PIN);
+	if (l->inner[which] < 0)
+		undone = pins_remove(l->pin_dir, l->maps, pin);
 	else
-		undone = pins_replace(l->pin_dir, l->maps, LOADER_MEMBERS_PIN, l->set_members);
-	loader_say(ret_why, "members of run-time sets cannot be put into place: %s%s", strerror(-r),
+		undone = pins_replace(l->pin_dir, l->maps, pin, l->inner[which]);
+	loader_say(ret_why, "map '%s' cannot be put into place: %s%s", pin, strerror(-r),
 		   undone ? "; the pin of before cannot be put back" : "");
 	return r;
+}
+
+int loader_drop_inner(struct loader *l, enum loader_inner which)
+{
+	uint32_t key = 0;
+	int r = bpf_map_delete_elem(table_of(l, which), &key);
+
+	if (r && r != -ENOENT)
+		return r;
+	closep(&l->inner[which]);
+	return pins_remove(l->pin_dir, l->maps, loader_inner_pins[which]);
 }
 
 /* Adds 1 to *count when the pin was missing. */
@@ -648,8 +693,8 @@ int loader_repin(const struct loader *l, char **ret_why)
 		r = repin_table(l, PINS_PROGS, loader_progs, LOADER_PROG_COUNT, &count, ret_why);
 	for (unsigned int i = 0; !r && i < DP_BANKS; i++)
 		r = repin(l, PINS_MAPS, loader_bank_pins[i], l->bank[i], &count, ret_why);
-	if (!r)
-		r = repin(l, PINS_MAPS, LOADER_MEMBERS_PIN, l->set_members, &count, ret_why);
+	for (unsigned int i = 0; !r && i < LOADER_INNERS; i++)
+		r = repin(l, PINS_MAPS, loader_inner_pins[i], l->inner[i], &count, ret_why);
 	for (unsigned int i = 0; !r && i < LOADER_COUNTERS_COUNT; i++)
 		r = repin(l, PINS_MAPS, loader_carried_pins[i], l->carried[i], &count, ret_why);
 	if (!r)
@@ -702,8 +747,10 @@ static uint64_t memlock_of(int fd)
 
 uint64_t loader_memory_bytes(const struct loader *l)
 {
-	uint64_t sum = memlock_of(l->set_members);
+	uint64_t sum = 0;
 
+	for (size_t i = 0; i < LOADER_INNERS; i++)
+		sum += memlock_of(l->inner[i]);
 	for (size_t i = 0; i < LOADER_MAPS; i++)
 		sum += memlock_of(loader_fd_now(l, &loader_maps[i]));
 	for (unsigned int i = 0; i < DP_BANKS; i++)

@@ -35,15 +35,23 @@ enum loader_counters {
 extern const char *const loader_counters_names[LOADER_COUNTERS_COUNT];
 extern const char *const loader_carried_pins[LOADER_COUNTERS_COUNT];
 
+/* Inner maps whose size changes at run time. */
+enum loader_inner {
+	LOADER_MEMBERS,  /* of run-time sets: pages */
+	LOADER_ACCOUNTS, /* groups */
+	LOADER_INNERS,
+};
+
 struct loader {
 	char *pin_dir;  /* /sys/fs/bpf/penstock/INSTANCE, 0700; maps/, progs/ and links/ below it */
 	char *pin_name; /* the same for messages: pin_dir may be PINS_BY_FD */
 	int prog[LOADER_PROG_COUNT];
 	int ctl, banks, near, devs, rule_counters, chain_counters, meta, layouts;
 	int set_filter, set_table, flows, pending, fragments, state_counters;
+	int account_table, dropped, records, account_totals;
 	int bank[DP_BANKS]; /* inner maps as in the slots of banks, -1 for an empty slot; pinned too,
 				  * because opening a map by its id takes more than CAP_BPF */
-	int set_members;    /* likewise, of the slot of set_table */
+	int inner[LOADER_INNERS]; /* likewise, of the slots of other tables */
 	int carried
 		[LOADER_COUNTERS_COUNT]; /* arrays with the values of the maps of counters, or -1 */
 	const char *maps; /* where maps are pinned: PINS_MAPS, or PINS_NEXT until loader_commit() */
@@ -90,11 +98,15 @@ unsigned int loader_active_bank(const struct loader *l);
 bool loader_bank_header(const struct loader *l, unsigned int bank, struct dp_bank_header *ret);
 
 /*
- * Puts a map with the members of run-time sets (pages, flags as bank_flags) into the slot of set_table, in the
- * place of the one that was there, and pins it. Waits until no packet reads the old one, which is then closed.
- * Takes fd over when it succeeds; nothing is changed when it fails.
+ * Puts a map (flags as bank_flags) into the slot of its table, in the place of the one that was there, and pins it.
+ * Waits until no packet reads the old one, which is then closed. Takes fd over when it succeeds; nothing is changed
+ * when it fails.
  */
-int loader_put_members(struct loader *l, int fd, char **ret_why) _must_check_;
+int loader_put_inner(struct loader *l, enum loader_inner which, int fd,
+		     char **ret_why) _must_check_;
+
+/* Empties the slot likewise. */
+int loader_drop_inner(struct loader *l, enum loader_inner which) _must_check_;
 
 /*
  * Pins again what has lost its pin: maps, programs, banks. Gives how many there were, or -errno and a sentence. Not while one of

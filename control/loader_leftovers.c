@@ -298,8 +298,10 @@ static int take_counters(struct loader *l, const struct leftover_list *all, size
 
 static bool is_known(const char *name)
 {
-	bool known = !strcmp(name, LOADER_MEMBERS_PIN);
+	bool known = false;
 
+	for (size_t i = 0; !known && i < LOADER_INNERS; i++)
+		known = !strcmp(name, loader_inner_pins[i]);
 	for (size_t i = 0; !known && i < LOADER_MAPS; i++)
 		known = !strcmp(name, loader_maps[i].name);
 	for (size_t i = 0; !known && i < DP_BANKS; i++)

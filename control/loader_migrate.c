@@ -226,8 +226,8 @@ int migration_prepare(struct loader *l, struct penstock *skel, const struct migr
 	r = pins_make_sub(l->pin_dir, PINS_NEXT, ret_why);
 	if (!r)
 		r = loader_pin(l, PINS_NEXT, loader_maps, LOADER_MAPS, ret_why);
-	if (!r)
-		r = pin_optional(l, LOADER_MEMBERS_PIN, l->set_members);
+	for (int i = 0; !r && i < LOADER_INNERS; i++)
+		r = pin_optional(l, loader_inner_pins[i], l->inner[i]);
 	for (int i = 0; !r && i < LOADER_COUNTERS_COUNT; i++)
 		r = pin_optional(l, loader_carried_pins[i], l->carried[i]);
 	for (unsigned int i = 0; !r && !l->uncompiled && i < DP_BANKS; i++)

@@ -13,11 +13,11 @@ struct loader_named {
 	size_t offset; /* of its descriptor in struct loader */
 };
 
-#define LOADER_MAPS 14
+#define LOADER_MAPS 18
 extern const struct loader_named loader_maps[LOADER_MAPS];
 extern const struct loader_named loader_progs[LOADER_PROG_COUNT];
 extern const char *const loader_bank_pins[DP_BANKS];
-#define LOADER_MEMBERS_PIN "set_members"
+extern const char *const loader_inner_pins[LOADER_INNERS];
 
 static inline int *loader_fd(struct loader *l, const struct loader_named *n)
 {

@@ -225,7 +225,7 @@ static void run_grow(void *ctx)
 	if (s->worker_error < 0)
 		return;
 	sets_table_copy(&s->table, s->grown.lines, s->grow_to);
-	s->worker_error = loader_put_members(s->loader, fd, &s->worker_why);
+	s->worker_error = loader_put_inner(s->loader, LOADER_MEMBERS, fd, &s->worker_why);
 	if (s->worker_error < 0)
 		sets_map_done(&s->grown);
 	else

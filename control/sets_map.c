@@ -37,10 +37,10 @@ int sets_map_open(const struct loader *l, struct sets_map *ret)
 	int r;
 
 	*ret = (struct sets_map){};
-	if (l->set_members < 0)
+	if (l->inner[LOADER_MEMBERS] < 0)
 		return 0;
-	r = bpf_obj_get_info_by_fd(l->set_members, &info, &len);
-	return r < 0 ? r : map_pages(l->set_members, info.max_entries, ret);
+	r = bpf_obj_get_info_by_fd(l->inner[LOADER_MEMBERS], &info, &len);
+	return r < 0 ? r : map_pages(l->inner[LOADER_MEMBERS], info.max_entries, ret);
 }
 
 int sets_map_make(const struct loader *l, uint32_t lines, struct sets_map *ret, int *ret_fd,

@@ -18,7 +18,7 @@ struct sets_map {
 /* The map that the slot holds; lines stays NULL when it holds none. */
 int sets_map_open(const struct loader *l, struct sets_map *ret) _must_check_;
 
-/* A new map of at least `lines` zeroed lines, for loader_put_members(). *ret_fd is the caller's. */
+/* A new map of at least `lines` zeroed lines, for loader_put_inner(). *ret_fd is the caller's. */
 int sets_map_make(const struct loader *l, uint32_t lines, struct sets_map *ret, int *ret_fd,
 		  char **ret_why) _must_check_;
 

@@ -442,6 +442,10 @@ struct dp_ctl {
 	 */
 	__u64 set_lengths4;
 	__u64 set_lengths6[4]; /* the last is 0 */
+	__u32 account_groups;  /* for each CPU, a power of two; 0: packets are not accounted */
+	__u32 account_cpus;    /* that may be there */
+	/* What the slots of cache maps of before held in the end; written by the daemon alone. */
+	__u64 settled_packets, settled_bytes;
 	/* Secret, of dp_hash(); drawn once, when the maps are made. */
 	__u64 hash_key[DP_HASH_KEYS];
 };
@@ -457,8 +461,8 @@ _Static_assert(sizeof(struct dp_ctl) % 8 == 0, "no hidden padding");
 struct dp_dev {
 	__u32 ifindex;
 	__u8 zone[DP_BANKS];
-	__u8 raw; /* its packets begin with the network header: a tunnel */
-	__u8 pad;
+	__u8 raw;     /* its packets begin with the network header: a tunnel */
+	__u8 ingress; /* a program sees what comes in there: the device's ingress is attached */
 };
 _Static_assert(sizeof(struct dp_dev) == 8, "a slot of devs");
 
@@ -703,6 +707,9 @@ struct dp_state_counters {
 	__u64 count[16];
 };
 _Static_assert(DP_STATE_COUNTER_COUNT <= 16, "value size of state_counters");
+
+/* Who sent how much to whom. */
+#include "abi_accounts.h"
 
 /* ---- what is pinned ----------------------------------------------------------------------------- */
 

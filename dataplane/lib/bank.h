@@ -60,15 +60,32 @@ static __always_inline struct dp_line *bank_line(struct dp_near *lines, __u32 ba
 	return &lines->line[i % DP_NEAR_LINES];
 }
 
+/* Of a packet that goes out, whether a hook saw it come in. */
+static __always_inline __u32 came_in(__u32 ifindex)
+{
+	if (likely(!ifindex))
+		return 0;
+	for (__u32 probe = 0; probe < DP_DEV_PROBES; probe++) {
+		__u32 slot = (ifindex + probe) % DP_DEV_SLOTS;
+		const struct dp_dev *dev = bpf_map_lookup_elem(&devs, &slot);
+
+		if (dev && dev->ifindex == ifindex)
+			return dev->ingress;
+	}
+	return 0;
+}
+
 /* Also notes whether the device's packets have an Ethernet header. */
 static __always_inline __u32 device_zone(const struct pkt *pkt)
 {
+	pkt->key->dev = DP_DEV_SLOTS;
 	for (__u32 probe = 0; probe < DP_DEV_PROBES; probe++) {
 		__u32 slot = (pkt->ifindex + probe) % DP_DEV_SLOTS;
 		const struct dp_dev *dev = bpf_map_lookup_elem(&devs, &slot);
 
 		if (dev && dev->ifindex == pkt->ifindex) {
 			pkt->key->raw = dev->raw;
+			pkt->key->dev = slot;
 			return dev->zone[pkt->key->bank_index % DP_BANKS];
 		}
 	}
@@ -103,6 +120,7 @@ static __always_inline int select_chain(struct pkt *pkt, enum dp_dir dir)
 	if (!c)
 		return -DP_REASON_NO_BANK;
 	pkt->key->bank_index = active_bank(c, pkt->key);
+	pkt->key->groups = *(const volatile __u32 *)&c->account_groups;
 	lines = bpf_map_lookup_elem(&near, &pkt->key->bank_index);
 	if (!lines || lines->line[0].word[0] != DP_BANK_MAGIC)
 		return -DP_REASON_NO_BANK;
@@ -118,7 +136,7 @@ static __always_inline int select_chain(struct pkt *pkt, enum dp_dir dir)
 	/* Where nothing is judged, a first fragment still shows whose flow it is. */
 	pkt->key->first_only =
 		!(chain->flags & DP_CHAIN_PRESENT) || chain->flags & DP_CHAIN_FIRST_ONLY;
-	if (!(chain->flags & (DP_CHAIN_PRESENT | DP_CHAIN_TRACKS)))
+	if (!(chain->flags & (DP_CHAIN_PRESENT | DP_CHAIN_TRACKS)) && !pkt->key->groups)
 		return DP_REASON_NO_CHAIN;
 	pkt->unjudged = !(chain->flags & DP_CHAIN_PRESENT);
 	pkt->key->tracks = !!(chain->flags & DP_CHAIN_TRACKS);

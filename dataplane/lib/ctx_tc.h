@@ -142,6 +142,8 @@ static __always_inline int tc_judge(struct __sk_buff *skb, enum dp_hook hook, en
 	if (hook == DP_HOOK_TC_EGRESS)
 		pkt.key->local = is_own(skb);
 	pkt_from_skb(&pkt, skb);
+	if (hook == DP_HOOK_TC_EGRESS)
+		pkt.key->elsewhere = came_in(skb->ingress_ifindex);
 	r = select_chain(&pkt, dir);
 	if (!r)
 		r = parse_skb(&pkt, skb);

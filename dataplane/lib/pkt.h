@@ -124,6 +124,15 @@ struct key {
 	__u64 audit_hits[DP_VECTOR_WORDS]; /* audit rules met before the deciding one, by slot */
 	struct candidates candidates;
 
+	/* For the accounts: frames and bytes on the wire, DP_DECIDED, the device's slot in `devs`. */
+	__u64 frames, bytes;
+	__u32 decided;
+	__u32 dev;
+	__u32 groups;    /* of accounts for each CPU; 0: it is not accounted */
+	__u32 elsewhere; /* a hook before this one has accounted it */
+	__u32 unread;    /* what is known of it is of another packet */
+	struct dp_account account;
+
 	/* The coarse clock of this CPU and hook: read once a tick of the kernel, see now(). */
 	__u64 clock_jiffies, clock_ns;
 	/* Vectors of the run-time sets that the address at hand is in: rules satisfied, rules ruled out. */

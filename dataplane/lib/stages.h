@@ -11,6 +11,7 @@
  *    established   asked only when 5 cannot say without    established.h, socket.h, state.h, flow.h
  * 6. verdict       count, say, answer                      verdict.h, audit.h, count.h
  * 7. remember      what passed may make a flow             state.h, fragments.h
+ * 8. account       who sent how much to whom               account.h
  */
 #pragma once
 
@@ -19,6 +20,8 @@
 #include "parse.h"
 #include "settle.h"
 #include "verdict.h"
+
+#include "account.h"
 
 /* Before 1. False when there is no key, which cannot be. */
 static __always_inline bool pkt_init(struct pkt *pkt, __u32 hook)
@@ -85,7 +88,7 @@ static __always_inline void remember(struct pkt *pkt, enum dp_verdict v)
 		flow_see(k, true);
 }
 
-/* 3 to 7. */
+/* 3 to 8. */
 static __always_inline enum dp_verdict process(struct pkt *pkt, int result, const struct reader *r)
 {
 	enum dp_verdict v;
@@ -99,5 +102,6 @@ static __always_inline enum dp_verdict process(struct pkt *pkt, int result, cons
 	v = verdict(pkt, reason);
 	if (!result && !pkt->arp)
 		remember(pkt, v);
+	account(pkt, result, v, reason);
 	return v;
 }

@@ -12,7 +12,7 @@
 
 #include "loader_pins.h"
 
-#define MAPS 14 /* without those in slots of others */
+#define MAPS 18 /* without those in slots of others */
 
 static uint32_t prog_id(int fd)
 {
@@ -259,7 +259,7 @@ static void refuses_half_made_pins_below_links(void **state)
 	l = lab_load();
 	assert_int_equal(pins_replace(LAB_PINS, PINS_LINKS, "7-ingress-tcx", l->prog[0]), 0);
 	assert_int_equal(pins_remove(LAB_PINS, PINS_MAPS, "devs"), 0);
-	refused(-EPROTO, LAB_PINS, "has 13 of 14 maps but programs are attached");
+	refused(-EPROTO, LAB_PINS, "has 17 of 18 maps but programs are attached");
 	assert_int_equal(pins(PINS_MAPS), MAPS - 1);
 	assert_int_equal(pins(PINS_LINKS), 1);
 }
@@ -361,19 +361,19 @@ static void keeps_the_members_of_sets(void **state)
 
 	(void)state;
 	l = lab_load();
-	assert_int_equal(l->set_members, -1);
+	assert_int_equal(l->inner[LOADER_MEMBERS], -1);
 	for (uint32_t pages = 4; pages <= 8; pages += 4) {
 		fd = make_members(l, pages);
-		assert_int_equal(loader_put_members(l, fd, &why), 0);
-		assert_int_equal(l->set_members, fd);
+		assert_int_equal(loader_put_inner(l, LOADER_MEMBERS, fd, &why), 0);
+		assert_int_equal(l->inner[LOADER_MEMBERS], fd);
 		assert_int_equal(members_slot(l), map_id(fd));
 	}
-	id = map_id(l->set_members);
+	id = map_id(l->inner[LOADER_MEMBERS]);
 	assert_int_equal(pins(PINS_MAPS), MAPS + 1);
 	loader_free(&l);
 	l = lab_load();
 	assert_int_equal(l->start, LOADER_ADOPTED);
-	assert_int_equal(map_id(l->set_members), id);
+	assert_int_equal(map_id(l->inner[LOADER_MEMBERS]), id);
 }
 
 /* Killed between the pin and the slot: what packets read and what the daemon writes must be one map. */
@@ -385,15 +385,15 @@ static void takes_the_pinned_members_after_a_crash(void **state)
 
 	(void)state;
 	l = lab_load();
-	assert_int_equal(loader_put_members(l, make_members(l, 4), &why), 0);
+	assert_int_equal(loader_put_inner(l, LOADER_MEMBERS, make_members(l, 4), &why), 0);
 	newer = make_members(l, 8);
 	assert_int_equal(pins_replace(LAB_PINS, PINS_MAPS, "set_members", newer), 0);
 	loader_free(&l);
 	l = lab_load();
-	assert_int_equal(map_id(l->set_members), map_id(newer));
+	assert_int_equal(map_id(l->inner[LOADER_MEMBERS]), map_id(newer));
 	assert_int_equal(members_slot(l), map_id(newer));
 	assert_int_equal(pins_remove(LAB_PINS, PINS_MAPS, "set_members"), 0);
-	refused(-EPROTO, LAB_PINS, "members of run-time sets are not pinned");
+	refused(-EPROTO, LAB_PINS, "the map in use is not pinned as 'set_members'");
 }
 
 static void refuses_members_that_do_not_fit(void **state)
@@ -404,13 +404,13 @@ static void refuses_members_that_do_not_fit(void **state)
 
 	(void)state;
 	l = lab_load();
-	assert_int_equal(loader_put_members(l, make_members(l, 4), &why), 0);
+	assert_int_equal(loader_put_inner(l, LOADER_MEMBERS, make_members(l, 4), &why), 0);
 	other = bpf_map_create(BPF_MAP_TYPE_ARRAY, "members", 4, 64, 1, NULL);
-	assert_true(loader_put_members(l, other, &why) < 0);
-	assert_int_equal(members_slot(l), map_id(l->set_members));
+	assert_true(loader_put_inner(l, LOADER_MEMBERS, other, &why) < 0);
+	assert_int_equal(members_slot(l), map_id(l->inner[LOADER_MEMBERS]));
 	loader_free(&l);
 	l = lab_load(); /* the pin is that of before as well */
-	assert_int_equal(map_info(l->set_members).max_entries, 4);
+	assert_int_equal(map_info(l->inner[LOADER_MEMBERS]).max_entries, 4);
 }
 
 static void leaves_nothing_when_a_start_fails(void **state)

@@ -26,7 +26,7 @@ static struct dp_filter filter;
 static struct dp_line *lines; /* what the slot of set_table leads to */
 static struct loader loader = { .ctl_page = &ctl };
 static bool keep_map; /* as a pin does, when the writer goes */
-static int put_error; /* of the next loader_put_members() */
+static int put_error; /* of the next loader_put_inner() */
 
 int sets_map_filter(const struct loader *l, struct dp_filter **ret)
 {
@@ -56,9 +56,9 @@ int sets_map_make(const struct loader *l, uint32_t count, struct sets_map *ret, 
 	return ret->lines ? 0 : -ENOMEM;
 }
 
-int loader_put_members(struct loader *l, int fd, char **ret_why)
+int loader_put_inner(struct loader *l, enum loader_inner which, int fd, char **ret_why)
 {
-	(void)l, (void)fd, (void)ret_why;
+	(void)l, (void)which, (void)fd, (void)ret_why;
 	return put_error;
 }
 

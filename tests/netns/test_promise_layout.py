@@ -26,7 +26,8 @@ BANNED = "198.51.100.66", "203.0.113.0/24", "2001:db8:66::/48"
 POLICY = WAN.replace("filter:", "sets:\n  banned: {max: 1000}\nfilter:", 1).replace(
     "    rules:\n", "    rules:\n      - {id: banned, from: $banned, do: drop}\n", 1)
 MOVED = "banks, near: compiled anew; rule_counters, flows, pending: carried over; "
-KEPT = "ctl, devs, chain_counters, fragments, state_counters, set_filter, set_table: go on"
+KEPT = "ctl, devs, chain_counters, fragments, state_counters, set_filter, set_table, "\
+       "account_table, dropped, records, account_totals: go on"
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "rig.h"
+#include "rig_balance.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -146,6 +147,9 @@ static struct penstock *open_programs(const struct rig *rig)
 	assert_non_null(skel);
 	skel->rodata->flow_mask = rig->flow_slots - 1;
 	assert_int_equal(bpf_map__set_max_entries(skel->maps.flows, rig->flow_slots), 0);
+	assert_int_equal(
+		bpf_map__set_max_entries(skel->maps.dropped, rig_per_cpu(DP_DROPPED_SLOTS)), 0);
+	assert_int_equal(bpf_map__set_max_entries(skel->maps.records, RIG_RECORDS_BYTES), 0);
 	return skel;
 }
 
@@ -164,6 +168,8 @@ static void load_programs(struct rig *rig)
 	rig->pending = map_whole(rig->skel->maps.pending);
 	rig->fragments = map_whole(rig->skel->maps.fragments);
 	rig->set_filter = map_whole(rig->skel->maps.set_filter);
+	rig_account_maps_new(rig);
+	rig->dropped = map_whole(rig->skel->maps.dropped);
 }
 
 /* ---- one after another ------------------------------------------------------------------------ */
@@ -196,11 +202,13 @@ static void clear(struct rig *rig)
 	memset(rig->pending, 0, DP_PENDING_SLOTS * sizeof(*rig->pending));
 	memset(rig->fragments, 0, DP_FRAGMENT_SLOTS * sizeof(*rig->fragments));
 	memset(rig->set_filter, 0, sizeof(*rig->set_filter));
+	rig_account_maps_clear(rig);
 	(void)bpf_map_delete_elem(bpf_map__fd(rig->skel->maps.set_table),
 				  &zero); /* may have none */
 	clear_counters(rig->skel->maps.rule_counters);
 	clear_counters(rig->skel->maps.chain_counters);
 	clear_counters(rig->skel->maps.state_counters);
+	clear_counters(rig->skel->maps.account_totals);
 }
 
 static void draw_hash_key(struct rig *rig)
@@ -217,6 +225,8 @@ static void destroy(struct rig *r)
 	unmap_whole(r->pending, r->skel->maps.pending);
 	unmap_whole(r->fragments, r->skel->maps.fragments);
 	unmap_whole(r->set_filter, r->skel->maps.set_filter);
+	rig_account_maps_free(r);
+	unmap_whole(r->dropped, r->skel->maps.dropped);
 	penstock__destroy(r->dry);
 	penstock__destroy(r->skel);
 	free(r);
@@ -249,6 +259,8 @@ static struct rig *make(const char *policy_text, const struct policy_files *file
 	enter_namespace();
 	rig = loaded(flow_slots);
 	draw_hash_key(rig);
+	rig->ctl->account_cpus = rig_per_cpu(1);
+	rig->ctl->account_groups = RIG_ACCOUNT_SLOTS / DP_ACCOUNT_WAYS;
 	load_policy(&rig->policy, policy_text, files);
 	install(rig);
 	return rig;
@@ -283,6 +295,7 @@ void rig_free(struct rig **rig)
 
 	if (!r)
 		return;
+	rig_balance(r);
 	policy_done(&r->policy);
 	memset(&r->policy, 0, sizeof(r->policy));
 	if (spare)
@@ -406,6 +419,14 @@ struct dp_chain_counters rig_chain_counters(const struct rig *rig, uint32_t chai
 	struct dp_chain_counters sum = {};
 
 	sum_cpus(rig->skel->maps.chain_counters, chain, (void *)&sum, sizeof(sum));
+	return sum;
+}
+
+struct dp_account_totals rig_account_totals(const struct rig *rig)
+{
+	struct dp_account_totals sum = {};
+
+	sum_cpus(rig->skel->maps.account_totals, 0, (void *)&sum, sizeof(sum));
 	return sum;
 }
 

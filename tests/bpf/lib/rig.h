@@ -22,6 +22,10 @@ enum rig_hook {
 /* How many flows can be established at a time, unless a test asks for another number. */
 #define RIG_FLOW_SLOTS 4096
 
+/* Accounts of each CPU: few, so that tuples give way. */
+#define RIG_ACCOUNT_SLOTS 64
+#define RIG_RECORDS_BYTES 32768 /* a few hundred records */
+
 struct rig {
 	struct penstock *skel;
 	struct penstock *dry; /* the second load, for rig_explain(); NULL before the first */
@@ -33,6 +37,12 @@ struct rig {
 	struct dp_flow *flows, *pending;
 	struct dp_fragment *fragments;
 	struct dp_filter *set_filter;
+	struct dp_account_group *accounts;
+	struct dp_account *dropped;
+	struct ring_buffer *ring;
+	struct dp_count recorded; /* read from the ring */
+	struct dp_record *records;
+	size_t record_count;
 	/* First counter slot of chain i's rules; its default follows. */
 	uint32_t rules_of[DP_CHAIN_SLOTS];
 	uint32_t slots;
@@ -60,6 +70,12 @@ struct rig *rig_new(const char *policy_text);
 struct rig *rig_new_with(const char *policy_text, const struct policy_files *files);
 /* The same with so many slots for established flows, a power of two. */
 struct rig *rig_new_sized(const char *policy_text, uint32_t flow_slots);
+/*
+ * What passed is what the accounts hold, or held, or could not; what was dropped likewise, in packets and in bytes.
+ * rig_free() asks for that, too, so every test does.
+ */
+void rig_balance(struct rig *rig);
+struct dp_account_totals rig_account_totals(const struct rig *rig);
 /* Keeps the loaded programs for the next rig of the process, which finds their maps empty. */
 void rig_free(struct rig **rig);
 

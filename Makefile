@@ -20,13 +20,13 @@ WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wswitch
 SANFLAGS := $(if $(filter 1,$(SAN)),-fsanitize=address -fsanitize=undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
 # A build whose maps lie differently, see dataplane/abi.h: for tests of migrations.
 OTHER := $(if $(filter 1,$(OTHER_LAYOUT)),-DPENSTOCK_TEST_LAYOUT)
-CPPFLAGS += $(OTHER) -D_GNU_SOURCE -DPENSTOCK_VERSION='"$(VERSION)"' -I. -Idataplane -Ipolicy/base -Ipolicy -isystem $(B)/gen
+CPPFLAGS += $(OTHER) -D_GNU_SOURCE -DPENSTOCK_VERSION='"$(VERSION)"' -I. -Idataplane -Ipolicy/base -Ipolicy -Itelemetry -isystem $(B)/gen
 CFLAGS ?= -O2 -g
 CFLAGS += -std=gnu17 $(WARN) $(SANFLAGS)
 BPFFLAGS := -target bpf -mcpu=v3 -g -O2 -std=gnu17 -Wall -Wextra -Werror -Idataplane -Idataplane/lib -idirafter $(ARCH_INC) $(OTHER)
 
 POLICY_SRC  := $(wildcard policy/*.c policy/base/*.c)
-CONTROL_SRC := $(filter-out control/inspector.c,$(wildcard control/*.c))
+CONTROL_SRC := $(filter-out control/inspector.c,$(wildcard control/*.c telemetry/*.c))
 CLI_SRC     := $(wildcard cli/*.c)
 obj = $(patsubst %.c,$(B)/%.o,$(1))
 POLICY_OBJ  := $(call obj,$(POLICY_SRC))
@@ -73,6 +73,7 @@ $(SKEL): $(B)/bpf/penstock.bpf.o
 	$(Q)mkdir -p $(@D)
 	$(Q)$(BPFTOOL) gen skeleton $< name penstock > $@
 
+$(B)/tests/unit/test_store: $(call obj,$(wildcard telemetry/*.c))
 $(B)/tests/unit/test_%: $(B)/tests/unit/test_%.o $(B)/libpolicy.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(SANFLAGS) $(LDFLAGS) $^ -o $@ $$($(PKG_CONFIG) --libs $(LIBS)) -lcmocka

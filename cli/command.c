@@ -245,6 +245,15 @@ const struct command commands[] = {
 		.run = verb_drops,
 	},
 	{
+		.name = "flows",
+		.summary = "show who talks to whom",
+		.details =
+			"Both directions of a conversation in one row, the newest packet first, then the tuples of\n"
+			"packets that were dropped last. Needs a policy with 'telemetry: {flows: {}}'.",
+		.options = LIST,
+		.run = verb_flows,
+	},
+	{
 		.name = "attach",
 		.summary = "enforce a zone's chains on a device",
 		.details = "Holds until the device is detached or an applied policy names it.",

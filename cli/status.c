@@ -162,13 +162,54 @@ static enum status show_chains(const struct invocation *call, struct json_object
 	return table_print(table, true);
 }
 
+static int64_t packets_of(struct json_object *accounting, const char *key)
+{
+	return json_object_get_int64(json_member(json_member(accounting, key), "packets"));
+}
+
+/* The sum that must add up: what passed is in flows, or was seen elsewhere, or is said to be missing. */
+static void show_accounting(struct json_object *a)
+{
+	static const struct {
+		const char *key, *text;
+	} parts[] = {
+		{ "cached", "in the cache" },
+		{ "recorded", "have left it" },
+		{ "settled", "were in a cache of another size" },
+		{ "elsewhere", "counted where they came in" },
+		{ "unaccounted", "not accounted: the ring was full" },
+		{ "remainder", "remainder" },
+	};
+	char number[TERM_NUMBER];
+
+	if (*json_text(a, "why")) {
+		fputs("accounting: ", stdout);
+		term_write(stdout, json_text(a, "why"), TERM_LINE);
+		putchar('\n');
+	}
+	if (!json_object_get_boolean(json_member(a, "on")))
+		return;
+	printf("accounting: %s packets passed",
+	       term_number(json_number(json_member(a, "passed"), "packets"), number));
+	for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++)
+		printf("%s %" PRId64 " %s", i ? "," : ":", packets_of(a, parts[i].key),
+		       parts[i].text);
+	putchar('\n');
+}
+
 enum status verb_status(const struct invocation *call)
 {
-	_cleanup_json_ struct json_object *answer = NULL;
+	_cleanup_json_ struct json_object *answer = NULL, *accounting = NULL;
 	enum status status = client_get(call, "/v1/status", &answer);
 
 	if (status != STATUS_DONE)
 		return status;
+	if (json_object_get_boolean(json_member(answer, "accounting"))) {
+		status = client_get(call, "/v1/accounting", &accounting);
+		if (status != STATUS_DONE)
+			return status;
+		json_set(answer, "accounting", json_object_get(accounting));
+	}
 	if (output_json(call)) {
 		output_document(answer);
 		return STATUS_DONE;
@@ -183,6 +224,7 @@ enum status verb_status(const struct invocation *call)
 
 		sets_show_feed(feed, json_text(feed, "file"));
 	}
+	show_accounting(json_member(answer, "accounting"));
 	show_why(answer, "failed", "not attached");
 	show_why(answer, "attached", "note");
 	if (json_count(answer, "attached")) {

@@ -13,6 +13,7 @@ enum status verb_confirm(const struct invocation *call);
 enum status verb_detach(const struct invocation *call);
 enum status verb_diff(const struct invocation *call);
 enum status verb_doctor(const struct invocation *call);
+enum status verb_flows(const struct invocation *call);
 enum status verb_drops(const struct invocation *call);
 enum status verb_explain(const struct invocation *call);
 enum status verb_fmt(const struct invocation *call);

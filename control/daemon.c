@@ -12,6 +12,7 @@
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
 
+#include "accounting.h"
 #include "api.h"
 #include "confirm.h"
 #include "fail.h"
@@ -255,12 +256,19 @@ void daemon_started(struct daemon *d, bool good)
 	tell_parent(d, EXIT_SUCCESS);
 }
 
+static void want_accounts(struct daemon *d)
+{
+	accounting_want(d->accounting, d->running ? d->running->flow_slots : 0,
+			d->running ? d->running->flow_idle_ms : 0);
+}
+
 void daemon_policy_changed(struct daemon *d)
 {
 	feeds_follow(d->feeds);
 	if (flows_watch_run(d->flows, generation_is_stateful(d->running)) < 0)
 		log_warning(
 			"flows: cannot be counted; 'penstock status' does not know how many there are");
+	want_accounts(d);
 }
 
 void daemon_state_renewed(struct daemon *d)
@@ -459,6 +467,10 @@ static int start_watching(struct daemon *d, char **ret_why)
 		r = flows_watch_run(d->flows, generation_is_stateful(d->running));
 	if (r < 0)
 		return fail(ret_why, r, "flows cannot be watched: %s", strerrordesc_np(-r));
+	r = accounting_new(&d->accounting, d->event, d->loader, ret_why);
+	if (r < 0)
+		return r;
+	want_accounts(d);
 	r = watch_new(&d->watch, d);
 	return r < 0 ? fail(ret_why, r, "pins cannot be watched: %s", strerrordesc_np(-r)) : 0;
 }
@@ -536,6 +548,7 @@ static void done(struct daemon *d)
 	sets_given_stop(d->given);
 	sets_stop(d->sets);
 	worker_free(&d->worker);
+	accounting_free(&d->accounting);
 	answer_purge(d);
 	api_free(&d->api);
 	explain_free(&d->explain);

@@ -42,6 +42,7 @@ struct daemon {
 	struct netif *netif;
 	struct watch *watch;
 	struct flows_watch *flows;
+	struct accounting *accounting;
 	struct sets *sets;
 	struct sets_given *given;
 	struct feeds *feeds;

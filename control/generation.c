@@ -165,11 +165,16 @@ static int read_manifest(struct generation *g)
 	struct json_object *zones = json_member(g->manifest, "zones", json_type_array);
 	struct json_object *chains = json_member(g->manifest, "chains", json_type_array);
 	struct json_object *confirm = json_member(g->manifest, "confirm_ms", json_type_int);
+	struct json_object *flows = json_member(g->manifest, "flows", json_type_object);
 	int r = 0;
 
 	g->file = copy_text(g, g->manifest, "file");
 	g->says_confirm = confirm;
 	g->confirm_ms = confirm ? json_object_get_uint64(confirm) : 0;
+	if (flows) {
+		g->flow_slots = json_object_get_uint64(json_object_object_get(flows, "slots"));
+		g->flow_idle_ms = json_object_get_uint64(json_object_object_get(flows, "idle_ms"));
+	}
 	if (!g->file || !zones || !chains || json_object_array_length(zones) > DP_ZONE_MAX)
 		return -EBADMSG;
 	for (size_t i = 0; !r && i < json_object_array_length(zones); i++)

@@ -58,6 +58,7 @@ struct generation {
 	struct sources sources;
 	bool says_confirm; /* the policy has `safety.confirm` */
 	uint64_t confirm_ms;
+	uint64_t flow_slots, flow_idle_ms; /* as in struct model */
 	bool nameless; /* adopted, but what it calls things was not on disk: nothing but number and digest */
 };
 

@@ -237,12 +237,16 @@ static const char *zone_name(const struct daemon *d, uint8_t number)
 	return d->running->zones.at[number - 1].name;
 }
 
-/* What the program is there for: a chain, or to see the flows that a chain of the zone asks about. */
+/* What the program is there for: a chain, to see the flows that a chain of the zone asks about, or to account. */
 static const char *role_of(const struct daemon *d, const struct attach_state *s)
 {
 	if (!d->running || d->running->nameless)
 		return NULL;
-	return generation_chain(d->running, s->zone, s->dir) ? "filter" : "state";
+	if (generation_chain(d->running, s->zone, s->dir))
+		return "filter";
+	if (!s->zone || s->zone > d->running->zones.count)
+		return NULL;
+	return d->running->zones.at[s->zone - 1].tracks[s->dir] ? "state" : "accounts";
 }
 
 static struct json_object *state_row(const struct daemon *d, const struct attach_state *s)
@@ -465,6 +469,7 @@ struct json_object *report_status(const struct daemon *d, int *ret_error)
 	json_add(json, "capacity", capacity(d));
 	json_add(json, "chains", TAKE_PTR(rows));
 	json_add(json, "state", TAKE_PTR(state));
+	json_add(json, "accounting", json_object_new_boolean(d->running && d->running->flow_slots));
 	json_add(json, "feeds", feeds(d));
 	json_add(json, "start", start_row(d));
 	json_add_u64(json, "memory_bytes", loader_memory_bytes(d->loader));

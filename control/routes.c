@@ -59,6 +59,8 @@ const struct api_route routes[] = {
 	{ "GET", "/v1/doctor", true, route_doctor },
 	{ "GET", "/v1/policy", true, policy },
 	{ "GET", "/v1/history", true, route_history },
+	{ "GET", "/v1/accounting", true, route_accounting },
+	{ "POST", "/v1/flows", true, route_flows },
 	{ "POST", "/v1/check", true, route_check },
 	{ "POST", "/v1/explain", true, route_explain },
 	{ "POST", "/v1/set/list", true, route_set_list },

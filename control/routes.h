@@ -22,6 +22,8 @@ void route_explain(void *ctx, struct api_request *r);
 void route_set_add(void *ctx, struct api_request *r);
 void route_set_del(void *ctx, struct api_request *r);
 void route_set_list(void *ctx, struct api_request *r);
+void route_accounting(void *ctx, struct api_request *r);
+void route_flows(void *ctx, struct api_request *r);
 void route_sets(void *ctx, struct api_request *r);
 void route_doctor(void *ctx, struct api_request *r);
 

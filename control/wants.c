@@ -167,6 +167,12 @@ static int add_doubt(char **doubts, const char *dev, const char *zone)
 	return 0;
 }
 
+/* A chain judges its packets, or they make flows that one asks about, or they are accounted. */
+static bool is_seen(const struct generation *g, const struct generation_zone *z, enum dp_dir dir)
+{
+	return z->chain[dir] || z->tracks[dir] || g->flow_slots;
+}
+
 static int add_want(const struct generation *g, const struct overrides *o,
 		    const struct netif_dev *dev, struct attach_wants *wants, char **doubts)
 {
@@ -181,12 +187,11 @@ static int add_want(const struct generation *g, const struct overrides *o,
 	r = fitting > 1 ? add_doubt(doubts, dev->name, z->name) : 0;
 	if (r < 0)
 		return r;
-	return vec_push(wants, (struct attach_want){
-				       .dev = *dev,
-				       .zone = zone,
-				       .hook = z->hook,
-				       .ingress = z->chain[DP_INGRESS] || z->tracks[DP_INGRESS],
-				       .egress = z->chain[DP_EGRESS] || z->tracks[DP_EGRESS] });
+	return vec_push(wants, (struct attach_want){ .dev = *dev,
+						     .zone = zone,
+						     .hook = z->hook,
+						     .ingress = is_seen(g, z, DP_INGRESS),
+						     .egress = is_seen(g, z, DP_EGRESS) });
 }
 
 int wants_compute(const struct generation *g, const struct overrides *o,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* telemetry: numbers, rates and times; checked in full, not carried out. */
+/* telemetry: numbers, rates and times. `drops` and `http` are checked in full, not carried out. */
 #include <string.h>
 
 #include "check.h"
@@ -7,14 +7,18 @@
 static void check_flows(struct check *c, struct tree_node *node)
 {
 	struct tree_node *slots[FLOWS_KEY_COUNT];
-	uint64_t number;
+	struct model *m = c->model;
 
+	m->flow_slots = MODEL_FLOW_SLOTS;
+	m->flow_idle_ms = MODEL_FLOW_IDLE_MS;
 	(void)schema_bind(c->diags, &schema_flows, "'flows'", node,
 			  slots); /* every result: for its messages */
 	if (slots[FLOWS_SLOTS])
-		(void)check_number(c, &schema_flows.keys[FLOWS_SLOTS], slots[FLOWS_SLOTS], &number);
+		(void)check_number(c, &schema_flows.keys[FLOWS_SLOTS], slots[FLOWS_SLOTS],
+				   &m->flow_slots);
 	if (slots[FLOWS_IDLE])
-		(void)check_duration(c, &schema_flows.keys[FLOWS_IDLE], slots[FLOWS_IDLE], &number);
+		(void)check_duration(c, &schema_flows.keys[FLOWS_IDLE], slots[FLOWS_IDLE],
+				     &m->flow_idle_ms);
 }
 
 static void check_drops(struct check *c, struct tree_node *node)

@@ -67,6 +67,7 @@ void image_digest(struct image *image, struct json_object *manifest);
  *              stateful, source: "file:line",
  *              rules: [{id, source: "file:line", do: "pass"|"drop", mode: "enforce"|"audit", text,
  *                      frames: ["hex"]}]}],   frames: of never-drop rules alone, see witness.h
+ *    flows: {slots, idle_ms},   of `telemetry`; absent: packets are not accounted
  *    stats: {image_bytes, of them trie_bytes, vector_bytes, tree_bytes; tree_boxes, tree_depth, largest_leaf,
  *            chains: [{name, rules, in_vectors}], classes: {src4: N, …}; compile_ms is not here: it
  *            is no property of a policy}}

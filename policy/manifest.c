@@ -338,6 +338,16 @@ static struct json_object *chains_new(const struct model *model, const struct di
 	return TAKE_PTR(array);
 }
 
+static struct json_object *flows_new(const struct model *model)
+{
+	_cleanup_json_ struct json_object *json = json_object_new_object();
+
+	if (!json || give_number(json, "slots", model->flow_slots) ||
+	    give_number(json, "idle_ms", model->flow_idle_ms))
+		return NULL;
+	return TAKE_PTR(json);
+}
+
 struct json_object *manifest_new(const struct model *model, const struct image *image,
 				 const struct diag_list *sources)
 {
@@ -349,6 +359,7 @@ struct json_object *manifest_new(const struct model *model, const struct image *
 	    give(json, "zones", zones_new(model, image)) ||
 	    give(json, "sets", sets_new(model, sources)) ||
 	    give(json, "chains", chains_new(model, sources)) ||
+	    (model->flow_slots && give(json, "flows", flows_new(model))) ||
 	    give(json, "stats", stats_new(model, image)))
 		return NULL;
 	return TAKE_PTR(json);

@@ -107,10 +107,17 @@ struct model_set {
 	bool unread;      /* its file has an error of its own: nothing is known of its content */
 };
 
+/* Where `telemetry.flows` says nothing else. */
+#define MODEL_FLOW_SLOTS   65536
+#define MODEL_FLOW_IDLE_MS 60000
+
 struct model {
 	struct arena arena;
 	bool says_confirm; /* `safety.confirm` is written, maybe as 0 */
 	uint64_t confirm_ms;
+	uint64_t
+		flow_slots; /* `telemetry.flows`: tuples a CPU keeps, 0: packets are not accounted */
+	uint64_t flow_idle_ms;
 	VEC(struct model_zone) zones;
 	VEC(struct model_set) sets;
 	VEC(struct model_chain) chains;

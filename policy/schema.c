@@ -280,9 +280,10 @@ static const struct schema_key http_keys[] = {
 static const struct schema_key telemetry_keys[] = {
 	[TELEMETRY_FLOWS] = { "flows", SCHEMA_MAP, .map = &schema_flows,
 			      .help = "flow accounting" },
-	[TELEMETRY_DROPS] = { "drops", SCHEMA_MAP, .map = &schema_drops,
+	[TELEMETRY_DROPS] = { "drops", SCHEMA_MAP, SCHEMA_LATER, .map = &schema_drops,
 			      .help = "dropped packets" },
-	[TELEMETRY_HTTP] = { "http", SCHEMA_MAP, .map = &schema_http, .help = "HTTP requests" },
+	[TELEMETRY_HTTP] = { "http", SCHEMA_MAP, SCHEMA_LATER, .map = &schema_http,
+			     .help = "HTTP requests" },
 };
 
 static const struct schema_key top_keys[] = {
@@ -297,7 +298,7 @@ static const struct schema_key top_keys[] = {
 	[TOP_FILTER] = { "filter", SCHEMA_NAMED, .map = &schema_chain, .help = "chains of rules" },
 	[TOP_SERVICES] = { "services", SCHEMA_NAMED, SCHEMA_LATER, .help = "balanced services",
 			   .map = &schema_service },
-	[TOP_TELEMETRY] = { "telemetry", SCHEMA_MAP, SCHEMA_LATER, .help = "what is recorded",
+	[TOP_TELEMETRY] = { "telemetry", SCHEMA_MAP, .help = "what is recorded",
 			    .map = &schema_telemetry },
 	[TOP_LIMITS] = { "limits", SCHEMA_RESERVED, SCHEMA_LATER, .help = "rates" },
 	[TOP_FAULTS] = { "faults", SCHEMA_RESERVED, SCHEMA_LATER, .help = "faults to inject" },

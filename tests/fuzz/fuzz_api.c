@@ -28,6 +28,7 @@
 
 #include <systemd/sd-event.h>
 
+#include "control/accounting.h"
 #include "control/api.h"
 #include "control/daemon.h"
 #include "control/feeds.h"
@@ -36,6 +37,7 @@
 #include "control/options.h"
 #include "control/routes.h"
 #include "control/state.h"
+#include "control/watch.h"
 
 #define RUN_DIR    "/run/penstock"
 #define KINDS      7
@@ -382,6 +384,7 @@ static void start(void)
 		    sets_new(&d.sets, d.event, d.worker, d.loader, &d.running, &why) == 0 &&
 		    sets_given_new(&d.given, d.event, d.worker, d.state, &d.running) == 0 &&
 		    feeds_new(&d.feeds, &d) == 0 && watch_new(&d.watch, &d) == 0 &&
+		    accounting_new(&d.accounting, d.event, d.loader, &why) == 0 &&
 		    api_serve(d.api) == 0;
 
 	if (!good) {

@@ -172,18 +172,32 @@ static void add_drop(struct json_object *rows, enum dp_reason reason, const char
 	json_object_array_add(rows, row);
 }
 
-/* Drops by rules are told apart by rule; all others are the chain's. */
+static struct dp_count subtract(struct dp_count a, struct dp_count b)
+{
+	if (b.packets > a.packets || b.bytes > a.bytes)
+		return (struct dp_count){};
+	return (struct dp_count){ a.packets - b.packets, a.bytes - b.bytes };
+}
+
+/*
+ * Drops by rules are told apart by rule; all others are the chain's. What the chain's rules have dropped and none of them
+ * has counted was dropped by rules that it no longer has. The chain is read first: what comes in between is of its rules.
+ */
 static void add_drop_rows(struct json_object *rows, const struct generation_chain *c,
 			  const struct dp_chain_counters *chain, const struct dp_rule_count *counts)
 {
+	struct dp_count others = chain->reason[DP_REASON_RULE_DROP];
+
 	for (size_t i = 0; i < c->rules.count; i++) {
 		const struct generation_rule *rule = &c->rules.at[i];
-		const struct dp_rule_count *count = &counts[rule->slot];
+		struct dp_count count = { counts[rule->slot].packets, counts[rule->slot].bytes };
 
-		if (rule->verdict == DP_DROP && !rule->audit)
-			add_drop(rows, DP_REASON_RULE_DROP, c->name, rule->id,
-				 (struct dp_count){ count->packets, count->bytes });
+		if (rule->verdict != DP_DROP || rule->audit)
+			continue;
+		add_drop(rows, DP_REASON_RULE_DROP, c->name, rule->id, count);
+		others = subtract(others, count);
 	}
+	add_drop(rows, DP_REASON_RULE_DROP, c->name, NULL, others);
 	for (int i = 0; i < DP_REASON_COUNT; i++) {
 		if (reasons[i].verdict == DP_DROP && i != DP_REASON_RULE_DROP)
 			add_drop(rows, i, c->name, i == DP_REASON_DEFAULT_DROP ? "default" : NULL,
@@ -193,25 +207,25 @@ static void add_drop_rows(struct json_object *rows, const struct generation_chai
 
 struct json_object *report_drops(const struct daemon *d, int *ret_error)
 {
-	_cleanup_free_ struct dp_rule_count *counts = read_rules(d, ret_error);
-	_cleanup_json_ struct json_object *json = json_object_new_object();
-	struct json_object *rows = json_object_new_array();
+	size_t count = d->running ? d->running->chains.count : 0;
+	_cleanup_free_ struct dp_chain_counters *chains = calloc(count + 1, sizeof(*chains));
+	_cleanup_free_ struct dp_rule_count *counts = NULL;
+	struct json_object *json, *rows;
+	int r = chains ? 0 : -ENOMEM;
 
-	json_add(json, "drops", rows);
+	for (size_t i = 0; !r && i < count; i++)
+		r = counters_chain(d->loader, d->running->chains.at[i].slot, &chains[i]);
+	*ret_error = r;
+	if (!r)
+		counts = read_rules(d, ret_error);
 	if (!counts)
 		return NULL;
-	for (size_t i = 0; d->running && i < d->running->chains.count; i++) {
-		const struct generation_chain *c = &d->running->chains.at[i];
-		struct dp_chain_counters chain;
-		int r = counters_chain(d->loader, c->slot, &chain);
-
-		if (r < 0) {
-			*ret_error = r;
-			return NULL;
-		}
-		add_drop_rows(rows, c, &chain, counts);
-	}
-	return TAKE_PTR(json);
+	json = json_object_new_object();
+	rows = json_object_new_array();
+	for (size_t i = 0; i < count; i++)
+		add_drop_rows(rows, &d->running->chains.at[i], &chains[i], counts);
+	json_add(json, "drops", rows);
+	return json;
 }
 
 /* ---- status ------------------------------------------------------------------------------------------ */

@@ -73,3 +73,26 @@ def test_hits_have_their_times(lab, hook):
 def close(a, b):
     """The wall clock is read anew each time: a millisecond may round the other way."""
     return abs(moment(a) - moment(b)) < 0.002
+
+
+def test_drops_of_rules_that_are_gone_are_still_told(lab):
+    """Two rules drop, then a policy without one of them is applied, and in the end one without both: what they dropped
+    stays in the books of their chain, which add up. Rules out a list of drops that forgets."""
+    host, peer = lab.quiet_pair()
+    wire, daemon = lab.wire(peer, "to-wan0"), lab.daemon(host)
+    policy = POLICY % ("tc", "here")
+    one, two = (f"      - {{id: r{n}, proto: udp, dport: {9000 + n}, do: drop}}\n" for n in (1, 2))
+
+    def send(count):
+        for port in (9001, 9002, 9001):
+            wire.send(frames.udp_frame(PEER4, HOST4, port))
+        wait_for(lambda: daemon.chain("wan-in")["received_packets"] == count, "the frames")
+        daemon.add_up("wan-in")
+        return {row: packets for row, (packets, _) in daemon.drops("wan-in").items()}
+
+    daemon.apply(policy + one + two)
+    assert send(3) == {("rule", "r1"): 2, ("rule", "r2"): 1}
+    daemon.apply(policy + two)
+    assert send(6) == {("rule", None): 2, ("rule", "r2"): 2, ("default", "default"): 2}
+    daemon.apply(policy)
+    assert send(9) == {("rule", None): 4, ("default", "default"): 5}

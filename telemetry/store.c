@@ -348,10 +348,36 @@ void store_free(struct store **at)
 	*at = NULL;
 }
 
+/* Chains stay short. Without memory they get longer, and hold the same. */
+static void follow_size(struct store *s)
+{
+	size_t count = buckets_for(s->most), before = s->bucket_count;
+	struct store_flow **made = count == before ? NULL : calloc(count, sizeof(*made));
+	struct store_flow **old = s->buckets;
+
+	if (!made)
+		return;
+	s->buckets = made;
+	s->bucket_count = count;
+	for (size_t i = 0; i < before; i++)
+		while (old[i]) {
+			struct store_flow *f = old[i], **bucket;
+			struct name n;
+
+			old[i] = f->chain;
+			set_name(&n, &f->from, &f->to, f->proto, f->kind);
+			bucket = bucket_of(s, &n);
+			f->chain = *bucket;
+			*bucket = f;
+		}
+	free(old);
+}
+
 void store_resize(struct store *s, size_t most)
 {
 	s->most = most ? most : 1;
 	make_room(s, s->most);
+	follow_size(s);
 }
 
 struct store_totals store_totals(const struct store *s)

@@ -255,6 +255,37 @@ static void the_newest_come_first(void **state)
 	store_free(&s);
 }
 
+/* A row is looked for in about one place, however many there may be. Rules out buckets for the first size alone. */
+static void buckets_follow_the_size(void **state)
+{
+	static const size_t sizes[] = { 1, 1 << 20, 5000 };
+	struct store_flow *rows[HOSTS];
+	struct store *s = NULL;
+
+	(void)state;
+	assert_int_equal(store_new(&s, HOSTS), 0);
+	for (uint32_t host = 0; host < HOSTS; host++) {
+		const struct dp_account a = tuple(host, false, IPPROTO_UDP, 0);
+		const struct dp_birth b = { .first_ns = 1 };
+
+		rows[host] = store_count(s, &a, &b, 1, 60); /* held: none gives way */
+	}
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+		store_resize(s, sizes[i]);
+		assert_in_range(store_totals(s).bytes, sizes[i] * sizeof(void *),
+				2 * sizes[i] * sizeof(void *) + 65536);
+		for (uint32_t host = 0; host < HOSTS; host++)
+			assert_ptr_equal(counted(s, tuple(host, true, IPPROTO_UDP, 0), 2, 0),
+					 rows[host]);
+	}
+	for (uint32_t host = 0; host < HOSTS; host++)
+		store_release(s, rows[host]);
+	store_resize(s, 1);
+	assert_int_equal(store_totals(s).rows, 1);
+	assert_int_equal(store_totals(s).gone.packets, 4 * (HOSTS - 1));
+	store_free(&s);
+}
+
 /* An echo and its answer are one row, two askers with one identifier are two. */
 static void an_echo_is_a_conversation(void **state)
 {
@@ -286,6 +317,7 @@ int main(void)
 		cmocka_unit_test(other_maps_are_not_ours),
 		cmocka_unit_test(who_began_is_known),
 		cmocka_unit_test(the_newest_come_first),
+		cmocka_unit_test(buckets_follow_the_size),
 		cmocka_unit_test(an_echo_is_a_conversation),
 	};
 

@@ -71,8 +71,9 @@ static void count(struct ledger *l, struct store *store, struct tally *t,
 }
 
 /*
- * A copy of a slot as it was at one moment: packets are counted in it on their CPU meanwhile. False when it is free, or
- * changes too fast; it is then looked at the next time.
+ * A copy of a slot as it was at one moment: packets are counted in it on their CPU meanwhile. The program clears the
+ * packets before it raises the generation, so the generation is read first and last: a tuple that comes between has
+ * another one. False when the slot is free, or changes too fast; it is then looked at the next time.
  */
 static bool copy_slot(const struct ledger *l, uint32_t slot, struct dp_account *ret_a,
 		      struct dp_birth *ret_b)
@@ -82,8 +83,8 @@ static bool copy_slot(const struct ledger *l, uint32_t slot, struct dp_account *
 	const struct dp_birth *b = &g->birth[slot % DP_ACCOUNT_WAYS];
 
 	for (int i = 0; i < TRIES; i++) {
-		uint64_t packets = __atomic_load_n(&a->packets, __ATOMIC_ACQUIRE);
 		uint32_t generation = __atomic_load_n(&b->generation, __ATOMIC_ACQUIRE);
+		uint64_t packets = __atomic_load_n(&a->packets, __ATOMIC_ACQUIRE);
 
 		if (!packets)
 			return false;

@@ -261,7 +261,8 @@ __noinline int account_dropped(struct key *k)
 	if (!a)
 		return 0;
 	k->account.seen = now_tick(k);
-	if (same_account(a, &k->account) && a->decided == k->decided) {
+	if (same_account(a, &k->account) && a->decided == k->decided &&
+	    !((a->packets | a->bytes) & DP_ACCOUNT_MOST)) {
 		account_add(k, a, k->account.seen);
 		return 0;
 	}

@@ -121,18 +121,18 @@ static __always_inline int select_chain(struct pkt *pkt, enum dp_dir dir)
 		return -DP_REASON_NO_BANK;
 	pkt->key->bank_index = active_bank(c, pkt->key);
 	pkt->key->groups = *(const volatile __u32 *)&c->account_groups;
-	lines = bpf_map_lookup_elem(&near, &pkt->key->bank_index);
-	if (!lines || lines->line[0].word[0] != DP_BANK_MAGIC)
-		return -DP_REASON_NO_BANK;
 	zone = device_zone(pkt);
 	if (dry_run) {
 		zone = explain.zone;
 		dir = explain.dir;
 	}
-	pkt->key->chain = DP_CHAIN_LINE(zone, dir);
-	chain = bank_chain(lines, pkt->key->chain);
 	pkt->key->dir = dir;
 	pkt->key->ifindex = pkt->ifindex;
+	lines = bpf_map_lookup_elem(&near, &pkt->key->bank_index);
+	if (!lines || lines->line[0].word[0] != DP_BANK_MAGIC)
+		return -DP_REASON_NO_BANK;
+	pkt->key->chain = DP_CHAIN_LINE(zone, dir);
+	chain = bank_chain(lines, pkt->key->chain);
 	/* Where nothing is judged, a first fragment still shows whose flow it is. */
 	pkt->key->first_only =
 		!(chain->flags & DP_CHAIN_PRESENT) || chain->flags & DP_CHAIN_FIRST_ONLY;

@@ -14,6 +14,7 @@
 #include <bpf/bpf.h>
 #include <cmocka.h>
 #include <linux/pkt_cls.h>
+#include <net/if.h>
 #include <netinet/in.h>
 
 #include "lib/rig.h"
@@ -198,6 +199,27 @@ static struct dp_account *only_dropped(const struct rig *rig)
 	return found;
 }
 
+/* Where no policy can be read, the device is still the packet's own. Rules out that of the packet before. */
+static void a_packet_without_a_policy_is_of_its_device(void **state)
+{
+	uint32_t slot = if_nametoindex("lo") % DP_DEV_SLOTS;
+	struct rig *rig = rig_new(policy);
+	struct datagram f = make(IPPROTO_UDP, 1, PORT, 53, 0, 0);
+	int devs = bpf_map__fd(rig->skel->maps.devs);
+	struct dp_dev lo, none = {};
+
+	(void)state;
+	offer(rig, RIG_TC_INGRESS, &f);
+	assert_int_equal(rig_account_totals(rig).passed.packets, 1);
+	assert_int_equal(bpf_map_lookup_elem(devs, &slot, &lo), 0);
+	assert_int_equal(bpf_map_update_elem(devs, &slot, &none, 0), 0);
+	memset(rig->near, 0, DP_BANKS * sizeof(*rig->near));
+	offer(rig, RIG_TC_INGRESS, &f);
+	assert_int_equal(only_dropped(rig)->dev, DP_DEV_SLOTS);
+	assert_int_equal(bpf_map_update_elem(devs, &slot, &lo, 0), 0);
+	rig_free(&rig);
+}
+
 /* Hours of one tuple at the rate of a line. Rules out bytes that run into the protocol beside them. */
 static void dropped_bytes_end_before_they_are_too_many(void **state)
 {
@@ -321,6 +343,7 @@ int main(void)
 		cmocka_unit_test(each_packet_is_of_its_tuple),
 		cmocka_unit_test(a_full_ring_is_counted),
 		cmocka_unit_test(dropped_tuples_fold),
+		cmocka_unit_test(a_packet_without_a_policy_is_of_its_device),
 		cmocka_unit_test(dropped_bytes_end_before_they_are_too_many),
 		cmocka_unit_test(a_packet_is_accounted_once),
 		cmocka_unit_test(a_beginning_is_remembered),

@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -624,7 +625,13 @@ int loader_new(struct loader **ret, const char *pin_dir, uint32_t flow_slots, ch
 	return 0;
 }
 
-int loader_put_inner(struct loader *l, enum loader_inner which, int fd, char **ret_why)
+/*
+ * Inner maps are put, dropped and pinned again by more than one thread. Without the lock, one that pins again what it
+ * finds missing might take a map that is just being dropped for lost, and pin whatever has its descriptor then.
+ */
+static pthread_mutex_t inner_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static int put_inner(struct loader *l, enum loader_inner which, int fd, char **ret_why)
 {
 	const char *pin = loader_inner_pins[which];
 	uint32_t key = 0;
@@ -647,6 +654,16 @@ int loader_put_inner(struct loader *l, enum loader_inner which, int fd, char **r
 	return r;
 }
 
+int loader_put_inner(struct loader *l, enum loader_inner which, int fd, char **ret_why)
+{
+	int r;
+
+	pthread_mutex_lock(&inner_lock);
+	r = put_inner(l, which, fd, ret_why);
+	pthread_mutex_unlock(&inner_lock);
+	return r;
+}
+
 int loader_drop_inner(struct loader *l, enum loader_inner which)
 {
 	uint32_t key = 0;
@@ -654,8 +671,11 @@ int loader_drop_inner(struct loader *l, enum loader_inner which)
 
 	if (r && r != -ENOENT)
 		return r;
+	pthread_mutex_lock(&inner_lock);
 	closep(&l->inner[which]);
-	return pins_remove(l->pin_dir, l->maps, loader_inner_pins[which]);
+	r = pins_remove(l->pin_dir, l->maps, loader_inner_pins[which]);
+	pthread_mutex_unlock(&inner_lock);
+	return r;
 }
 
 /* Adds 1 to *count when the pin was missing. */
@@ -683,6 +703,17 @@ static int repin_table(const struct loader *l, const char *sub, const struct loa
 	return r;
 }
 
+static int repin_inners(const struct loader *l, int *count, char **ret_why)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&inner_lock);
+	for (unsigned int i = 0; !r && i < LOADER_INNERS; i++)
+		r = repin(l, PINS_MAPS, loader_inner_pins[i], l->inner[i], count, ret_why);
+	pthread_mutex_unlock(&inner_lock);
+	return r;
+}
+
 int loader_repin(const struct loader *l, char **ret_why)
 {
 	int count = 0, r = pins_check(l->pin_dir);
@@ -693,8 +724,8 @@ int loader_repin(const struct loader *l, char **ret_why)
 		r = repin_table(l, PINS_PROGS, loader_progs, LOADER_PROG_COUNT, &count, ret_why);
 	for (unsigned int i = 0; !r && i < DP_BANKS; i++)
 		r = repin(l, PINS_MAPS, loader_bank_pins[i], l->bank[i], &count, ret_why);
-	for (unsigned int i = 0; !r && i < LOADER_INNERS; i++)
-		r = repin(l, PINS_MAPS, loader_inner_pins[i], l->inner[i], &count, ret_why);
+	if (!r)
+		r = repin_inners(l, &count, ret_why);
 	for (unsigned int i = 0; !r && i < LOADER_COUNTERS_COUNT; i++)
 		r = repin(l, PINS_MAPS, loader_carried_pins[i], l->carried[i], &count, ret_why);
 	if (!r)

@@ -110,7 +110,7 @@ int loader_drop_inner(struct loader *l, enum loader_inner which) _must_check_;
 
 /*
  * Pins again what has lost its pin: maps, programs, banks. Gives how many there were, or -errno and a sentence. Not while one of
- * the functions that replace pins runs.
+ * the functions that replace pins runs, but for those of inner maps: any thread may call them at any time.
  */
 int loader_repin(const struct loader *l, char **ret_why) _must_check_;
 

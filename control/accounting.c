@@ -87,6 +87,16 @@ static void read_records(struct accounting *a)
 			       strerrordesc_np(-r)); /* cut when it is long */
 }
 
+/* Until nothing is left of what was there: the ring may hold more than a piece of reading. */
+static void drain(struct accounting *a)
+{
+	for (uint32_t n = 0; n < DP_RECORDS_BYTES / sizeof(struct dp_record); n += RECORDS_MOST) {
+		read_records(a);
+		if (a->records < RECORDS_MOST)
+			return;
+	}
+}
+
 static uint32_t slots(const struct accounting *a)
 {
 	return a->map.count * DP_ACCOUNT_WAYS;
@@ -136,9 +146,7 @@ static void settle(struct accounting *a)
 {
 	if (!a->ledger_before)
 		return;
-	do
-		read_records(a);
-	while (a->records >= RECORDS_MOST);
+	drain(a);
 	ledger_scan(a->ledger_before, a->store, 0, a->before.count * DP_ACCOUNT_WAYS);
 	a->l->ctl_page->settled_packets += ledger_totals(a->ledger_before).cached.packets;
 	a->l->ctl_page->settled_bytes += ledger_totals(a->ledger_before).cached.bytes;
@@ -269,7 +277,7 @@ static void read_sums(void *ctx)
 	q->error = accounts_totals(a->l, &t);
 	if (q->error < 0)
 		return;
-	read_piece(a);
+	drain(a);
 	if (a->ledger) {
 		struct ledger_totals l;
 
@@ -355,7 +363,7 @@ static void read_page(void *ctx)
 	struct accounting_page *p = q->ask;
 
 	if (!p->skip) { /* what is asked now is of now */
-		read_records(a);
+		drain(a);
 		if (a->ledger)
 			ledger_scan(a->ledger, a->store, 0, slots(a));
 	}

@@ -19,13 +19,13 @@ struct reading {
 	bool stream;
 };
 
-static enum status ask_page(const struct reading *r, uint64_t skip, bool dropped,
+static enum status ask_page(const struct reading *r, uint64_t from, bool dropped,
 			    struct json_object **ret)
 {
 	_cleanup_json_ struct json_object *body = json_object_new_object();
 	struct request rq = { .path = "/v1/flows", .body = body };
 
-	json_set(body, "skip", json_object_new_uint64(skip));
+	json_set(body, "from", json_object_new_uint64(from));
 	json_set(body, "limit", json_object_new_uint64(r->most));
 	json_set(body, "dropped", json_object_new_boolean(dropped));
 	return client_ask(r->call, &rq, ret);
@@ -51,19 +51,17 @@ static enum status take_rows(struct reading *r, struct json_object *page)
 static enum status read_all(struct reading *r, bool dropped)
 {
 	enum status status = STATUS_DONE;
-	uint64_t skip = 0, total = 0;
+	uint64_t from = 0, total = 0;
 
 	do {
 		_cleanup_json_ struct json_object *page = NULL;
 
-		status = ask_page(r, skip, dropped, &page);
+		status = ask_page(r, from, dropped, &page);
 		if (status == STATUS_DONE)
 			status = take_rows(r, page);
 		total = json_number(page, "rows_total");
-		skip += json_count(page, "flows");
-		if (!json_count(page, "flows"))
-			break;
-	} while (status == STATUS_DONE && skip < total && r->taken < r->most && !ferror(stdout));
+		from = json_number(page, "next");
+	} while (status == STATUS_DONE && from && r->taken < r->most && !ferror(stdout));
 	r->total += total;
 	return status;
 }

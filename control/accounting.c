@@ -309,32 +309,32 @@ int accounting_ask_sums(struct accounting *a, struct accounting_sums *ret,
 
 static int copy_sorted(const struct store *s, struct accounting_page *p)
 {
-	size_t most = p->skip + p->most;
-	_cleanup_free_ const struct store_flow **newest = calloc(most ? most : 1, sizeof(*newest));
-	size_t count;
+	size_t left = p->from < p->asked ? p->asked - p->from : 0;
+	size_t end = p->from + (p->most < left ? p->most : left), count;
+	_cleanup_free_ const struct store_flow **newest = NULL;
 
+	if (!left)
+		return 0;
+	newest = calloc(end, sizeof(*newest));
 	if (!newest)
 		return -ENOMEM;
-	count = store_newest(s, newest, most);
-	for (size_t i = p->skip; i < count; i++)
+	count = store_newest(s, newest, end);
+	for (size_t i = p->from; i < count; i++)
 		p->rows[p->count++] = *newest[i];
+	p->next = count == end && end < p->asked && end < p->total ? end : 0;
 	return 0;
 }
 
 static int copy_page(const struct store *s, struct accounting_page *p)
 {
-	const struct store_flow *f = NULL;
-	uint64_t at = 0;
-
 	p->rows = reallocarray(NULL, p->most ? p->most : 1, sizeof(*p->rows));
 	if (!p->rows)
 		return -ENOMEM;
 	p->total = store_totals(s).rows;
-	if (p->asked <= ACCOUNTING_SORTED && p->skip + p->most <= ACCOUNTING_SORTED)
+	if (p->asked <= ACCOUNTING_SORTED)
 		return copy_sorted(s, p);
-	while (p->count < p->most && (f = store_next(s, f)))
-		if (at++ >= p->skip)
-			p->rows[p->count++] = *f;
+	p->next = p->from;
+	p->count = store_walk(s, &p->next, p->rows, p->most);
 	return 0;
 }
 
@@ -362,7 +362,7 @@ static void read_page(void *ctx)
 	struct accounting *a = q->a;
 	struct accounting_page *p = q->ask;
 
-	if (!p->skip) { /* what is asked now is of now */
+	if (!p->from) { /* what is asked now is of now */
 		drain(a);
 		if (a->ledger)
 			ledger_scan(a->ledger, a->store, 0, slots(a));

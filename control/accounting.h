@@ -42,10 +42,10 @@ struct accounting_sums {
 	char why[160]; /* what went wrong last, "" for nothing */
 };
 
-/* One page of rows: of few the newest first, of many in no order. */
+/* One page of rows: of few the newest first, of many in no order. `asked` must be the same for all pages of one list. */
 #define ACCOUNTING_SORTED 10000
 struct accounting_page {
-	uint64_t skip; /* rows before it */
+	uint64_t from; /* 0, or `next` of the page before */
 	size_t most;
 	uint64_t asked; /* rows of all pages together */
 	bool dropped;   /* of dropped tuples, not of flows */
@@ -53,6 +53,7 @@ struct accounting_page {
 	struct store_flow *rows;
 	size_t count;
 	uint64_t total;
+	uint64_t next; /* 0: there is no other page */
 	uint64_t now_ns, idle_ms;
 };
 

@@ -14,7 +14,7 @@
 #include "report.h"
 #include "routes.h"
 
-#define PAGE_ROWS 1000
+#define PAGE_ROWS 250 /* the loop writes a row in 20 us */
 #define NS_PER_MS 1000000ull
 
 struct asked {
@@ -303,6 +303,8 @@ static void give_page(void *ctx, int error)
 			json_object_array_add(rows, row_of(asked->d, p, &p->rows[i]));
 		json_add(json, "flows", rows);
 		json_add_u64(json, "rows_total", p->total);
+		if (p->next)
+			json_add_u64(json, "next", p->next);
 		api_answer(asked->r, 200, json);
 	}
 	free(p->rows);
@@ -323,7 +325,7 @@ void route_flows(void *ctx, struct api_request *r)
 	asked = calloc(1, sizeof(*asked));
 	if (asked) {
 		*asked = (struct asked){ .d = d, .r = r };
-		asked->page.skip = json_object_get_uint64(json_member(json, "skip", json_type_int));
+		asked->page.from = json_object_get_uint64(json_member(json, "from", json_type_int));
 		asked->page.asked = limit ? limit : PAGE_ROWS;
 		asked->page.most = limit && limit < PAGE_ROWS ? limit : PAGE_ROWS;
 		asked->page.dropped =

@@ -289,13 +289,6 @@ struct store_flow *store_count(struct store *s, const struct dp_account *a,
 	return f;
 }
 
-void store_hold(struct store *s, struct store_flow *f)
-{
-	unlink_flow(list_of(s, f), f);
-	f->held++;
-	link_flow(list_of(s, f), f);
-}
-
 void store_release(struct store *s, struct store_flow *f)
 {
 	unlink_flow(list_of(s, f), f);
@@ -397,6 +390,30 @@ const struct store_flow *store_next(const struct store *s, const struct store_fl
 	if (f->older)
 		return f->older;
 	return f->held ? s->lists[1].newest : NULL;
+}
+
+#define PLACE_BITS 20 /* of a place: its row in the chain; the bucket is above */
+
+size_t store_walk(const struct store *s, uint64_t *at, struct store_flow *ret, size_t most)
+{
+	uint64_t bucket = *at >> PLACE_BITS, place = *at & ((1 << PLACE_BITS) - 1);
+	size_t count = 0;
+
+	for (; bucket < s->bucket_count; bucket++, place = 0) {
+		const struct store_flow *f = s->buckets[bucket];
+
+		for (uint64_t i = 0; f; f = f->chain, i++) {
+			if (i < place)
+				continue;
+			if (count == most) {
+				*at = bucket << PLACE_BITS | i;
+				return count;
+			}
+			ret[count++] = *f;
+		}
+	}
+	*at = 0;
+	return count;
 }
 
 /* ---- the newest ------------------------------------------------------------------------------------- */

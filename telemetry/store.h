@@ -63,7 +63,6 @@ void store_resize(struct store *s, size_t most);
  */
 struct store_flow *store_count(struct store *s, const struct dp_account *a,
 			       const struct dp_birth *b, uint64_t packets, uint64_t bytes);
-void store_hold(struct store *s, struct store_flow *f);
 void store_release(struct store *s, struct store_flow *f);
 
 struct store_totals {
@@ -76,6 +75,12 @@ struct store_totals store_totals(const struct store *s);
 
 /* All rows, in no order that means anything; NULL at the end. The first for NULL. */
 const struct store_flow *store_next(const struct store *s, const struct store_flow *f);
+
+/*
+ * Copies at most so many rows, from *at on, 0 for the first; *at is then where to go on, 0 at the end. A row that stays comes
+ * once, unless the store is resized meanwhile. Costs as much as it gives.
+ */
+size_t store_walk(const struct store *s, uint64_t *at, struct store_flow *ret, size_t most);
 
 /* The rows with the newest packets, at most so many, newest first. How many there are. */
 size_t store_newest(const struct store *s, const struct store_flow **ret, size_t most);

@@ -31,6 +31,11 @@ uint32_t accounts_groups(uint64_t flows)
 	return (uint32_t)groups;
 }
 
+uint64_t accounts_flows(uint32_t groups)
+{
+	return (uint64_t)groups * DP_ACCOUNT_WAYS * cpu_count() / 2;
+}
+
 static int map_groups(int fd, struct accounts_map *ret)
 {
 	struct bpf_map_info info = {};

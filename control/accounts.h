@@ -20,6 +20,8 @@ void accounts_unmap(struct accounts_map *m);
 
 /* Groups of each CPU for so many flows at once, both directions of each: a power of two. */
 uint32_t accounts_groups(uint64_t flows);
+/* A number of flows that gets so many groups. */
+uint64_t accounts_flows(uint32_t groups);
 
 /* Maps what a start found pinned; nothing for none. */
 int accounts_open(const struct loader *l, struct accounts_map *ret) _must_check_;

@@ -13,6 +13,7 @@
 #include <systemd/sd-event.h>
 
 #include "accounting.h"
+#include "accounts.h"
 #include "api.h"
 #include "confirm.h"
 #include "fail.h"
@@ -32,6 +33,8 @@
 #include "save.h"
 #include "state.h"
 #include "watch.h"
+
+#define FLOW_IDLE_MS 60000 /* where no policy is known to say it */
 
 /* ---- devices ------------------------------------------------------------------------------------------- */
 
@@ -348,7 +351,12 @@ static int adopt(struct daemon *d, char **ret_why)
 		  "rules have no names until the next apply",
 		  digest, header.generation, strerrordesc_np(-r));
 	r = generation_new_nameless(&d->running, &header);
-	return r < 0 ? fail(ret_why, r, "out of memory") : 0;
+	if (r < 0)
+		return fail(ret_why, r, "out of memory");
+	/* What its 'telemetry' said is lost, too; packets are accounted as they were. */
+	d->running->flow_slots = accounts_flows(d->loader->ctl_page->account_groups);
+	d->running->flow_idle_ms = FLOW_IDLE_MS;
+	return 0;
 }
 
 static int start_kernel_side(struct daemon *d, char **ret_why)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`telemetry: flows`: every packet that passes is of a flow, or is said to be missing; every one once."""
 import json
+import shutil
 import signal
 import socket
 import threading
@@ -189,3 +190,23 @@ def test_no_change_of_the_cache_loses_a_packet(lab, hook):
     assert ping(lab, peer, HOST[4])
     assert accounting(daemon)["passed"] == balanced(daemon)["passed"]
     assert {a["role"] for a in daemon.get("/v1/status")["attached"]} == {"filter", "state"}
+
+
+def test_a_policy_whose_names_are_lost_is_accounted_as_before(lab):
+    """The daemon is killed and all that it saved removed: packets are judged by the policy that is in the kernel, and go on
+    to be accounted, in the same cache. Rules out a restart that takes a lost word for 'no'."""
+    host, peer, _ = router(lab)
+    daemon = lab.daemon(host)
+    daemon.apply(POLICY % ("tc", 3000))
+    assert ping(lab, peer, HOST[4])
+    before = balanced(daemon)
+    daemon.stop(signal.SIGKILL)
+    shutil.rmtree(daemon.state_dir)
+    assert ping(lab, peer, HOST[4])
+    daemon.start()
+    after = balanced(daemon)
+    assert after["on"] and after["slots"] == before["slots"] and after["settled"] == NOTHING
+    assert after["passed"]["packets"] >= before["passed"]["packets"] + 2
+    assert ping(lab, peer, HOST[4])
+    assert balanced(daemon)["passed"]["packets"] >= after["passed"]["packets"] + 2
+    assert daemon.get("/v1/status")["accounting"] and rows(daemon, proto="icmp")

@@ -43,7 +43,7 @@ struct accounting_sums {
 };
 
 /* One page of rows: of few the newest first, of many in no order. `asked` must be the same for all pages of one list. */
-#define ACCOUNTING_SORTED 10000
+#define ACCOUNTING_SORTED 1000
 struct accounting_page {
 	uint64_t from; /* 0, or `next` of the page before */
 	size_t most;

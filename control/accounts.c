@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
+#include <sys/random.h>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -67,13 +67,10 @@ int accounts_open(const struct loader *l, struct accounts_map *ret)
 
 /* ---- another size ----------------------------------------------------------------------------------- */
 
-/* Of no other map of this machine's time. */
-static uint32_t new_epoch(void)
+/* Of no other map whose records may still be in the ring, but for one in four billions. */
+static int draw_epoch(uint32_t *ret)
 {
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t); /* always there */
-	return (uint32_t)((uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000) | 1;
+	return getrandom(ret, sizeof(*ret), 0) == sizeof(*ret) ? 0 : -EIO;
 }
 
 static int make(const struct loader *l, uint32_t groups, struct accounts_map *ret, int *ret_fd,
@@ -85,10 +82,11 @@ static int make(const struct loader *l, uint32_t groups, struct accounts_map *re
 						GROUP_BYTES, count, &opts);
 	int r = fd < 0 ? -errno : map_groups(fd, ret);
 
+	if (!r)
+		r = draw_epoch(&ret->epoch);
 	if (r)
 		return fail(ret_why, r, "a table of %zu MiB for flows cannot be made: %s",
 			    count * GROUP_BYTES >> 20, strerrordesc_np(-r));
-	ret->epoch = new_epoch();
 	for (uint32_t g = 0; g < count; g++)
 		for (unsigned int way = 0; way < DP_ACCOUNT_WAYS; way++)
 			ret->groups[g].birth[way].epoch = ret->epoch;

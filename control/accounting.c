@@ -176,7 +176,7 @@ static void resize(void *ctx)
 {
 	struct want *w = ctx;
 	struct accounting *a = w->a;
-	uint32_t groups = w->flows ? accounts_groups(w->flows) : 0;
+	uint32_t groups = accounts_groups(w->flows);
 	uint32_t have = a->l->ctl_page->account_groups;
 
 	a->idle_ms = w->idle_ms;

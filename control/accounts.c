@@ -12,6 +12,7 @@
 #include <bpf/libbpf.h>
 
 #include "fail.h"
+#include "footprint.h"
 #include "install.h"
 #include "loader.h"
 
@@ -24,11 +25,7 @@ static uint32_t cpu_count(void)
 
 uint32_t accounts_groups(uint64_t flows)
 {
-	uint64_t slots = 2 * flows / cpu_count(), groups = 1;
-
-	while (groups * DP_ACCOUNT_WAYS < slots)
-		groups *= 2;
-	return (uint32_t)groups;
+	return footprint_account_groups(flows, cpu_count());
 }
 
 uint64_t accounts_flows(uint32_t groups)

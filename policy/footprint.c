@@ -44,6 +44,11 @@ struct footprint footprint_of(const struct model *model, const struct image *ima
 			  per_cpu(DP_CHAIN_SLOTS, sizeof(struct dp_chain_counters), cpus) },
 			{ "devs", DP_DEV_SLOTS * sizeof(struct dp_dev) },
 			{ "ctl", DP_PAGE_BYTES },
+			{ "dropped", (uint64_t)cpus * DP_DROPPED_SLOTS * sizeof(struct dp_account) },
+			{ "records", DP_RECORDS_BYTES },
+			{ "accounts",
+			  (uint64_t)cpus * footprint_account_groups(model->flow_slots, cpus) *
+				  sizeof(struct dp_account_group) },
 		},
 		.bank_bytes = (uint64_t)footprint_bank_pages(image->count) * DP_PAGE_BYTES,
 	};

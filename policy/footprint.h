@@ -46,6 +46,19 @@ static inline uint32_t footprint_member_lines(uint32_t capacity)
 	       capacity / DP_MEMBERS_PER_LINE;
 }
 
+/*
+ * Groups of the cache of tuples for each CPU, for so many flows at once, both directions of each: a power of two; 0 for
+ * none.
+ */
+static inline uint32_t footprint_account_groups(uint64_t flows, unsigned int cpus)
+{
+	uint64_t slots = 2 * flows / cpus, groups = 1;
+
+	while (groups * DP_ACCOUNT_WAYS < slots)
+		groups *= 2;
+	return flows ? (uint32_t)groups : 0;
+}
+
 /* ---- all of them --------------------------------------------------------------------------------- */
 
 struct footprint_map {
@@ -53,12 +66,13 @@ struct footprint_map {
 	uint64_t bytes;
 };
 
-#define FOOTPRINT_MAPS 9
+#define FOOTPRINT_MAPS 12
 
 struct footprint {
-	struct footprint_map maps[FOOTPRINT_MAPS]; /* of the same size for every policy */
-	uint64_t fixed_bytes;                      /* their sum */
-	uint64_t bank_bytes;                       /* the map of one bank */
+	struct footprint_map
+		maps[FOOTPRINT_MAPS]; /* all but `accounts` are there with every policy */
+	uint64_t fixed_bytes;         /* their sum */
+	uint64_t bank_bytes;          /* the map of one bank */
 	uint64_t members;      /* that may be added at run time, as every set's `max` allows */
 	uint64_t member_bytes; /* the table for them; there is none before the first is added */
 };

@@ -255,7 +255,7 @@ def test_a_refused_policy_changes_nothing(lab):
         "set file": (SMALL % 80).replace("{items: [203.0.113.0/24]}", "{file: feed.txt}"),
         "no set file": (SMALL % 80).replace("{items: [203.0.113.0/24]}", "{file: none.txt}"),
         "over max": (SMALL % 80).replace("{items: [203.0.113.0/24]}", "{items: [192.0.2.1, 192.0.2.9], max: 1}"),
-        "not yet": SMALL % 80 + "telemetry:\n  flows: {slots: 1M}\n",
+        "not yet": SMALL % 80 + "telemetry:\n  http: {ports: auto}\n",
         "too many audit rules": SMALL % 80 + "".join(
             f"      - {{id: r{i}, proto: tcp, dport: {i}, do: pass, mode: audit}}\n" for i in range(1000, 1600)),
     }

@@ -50,10 +50,10 @@ static uint64_t now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
-static void add(struct dp_count *to, uint64_t packets, uint64_t bytes)
+static void add(struct dp_count *to, struct dp_count n)
 {
-	to->packets += packets;
-	to->bytes += bytes;
+	to->packets += n.packets;
+	to->bytes += n.bytes;
 }
 
 /* ---- reading -------------------------------------------------------------------------------------------- */
@@ -63,16 +63,15 @@ static bool on_record(void *ctx, const struct dp_record *r)
 	struct accounting *a = ctx;
 	bool known = (a->ledger && ledger_record(a->ledger, a->store, r)) ||
 		     (a->ledger_before && ledger_record(a->ledger_before, a->store, r));
+	const struct dp_count n = dp_account_count(&r->account);
 	struct store_flow *f;
 
 	if (!known) { /* of a map that no daemon remembers: whole */
-		f = store_count(a->store, &r->account, &r->birth,
-				r->account.packets & DP_ACCOUNT_COUNT,
-				r->account.bytes & DP_ACCOUNT_COUNT);
+		f = store_count(a->store, &r->account, &r->birth, n.packets, n.bytes);
 		if (f)
 			store_release(a->store, f);
 	}
-	add(&a->read, r->account.packets & DP_ACCOUNT_COUNT, r->account.bytes & DP_ACCOUNT_COUNT);
+	add(&a->read, n);
 	return ++a->records < RECORDS_MOST;
 }
 
@@ -100,6 +99,14 @@ static void drain(struct accounting *a)
 static uint32_t slots(const struct accounting *a)
 {
 	return a->map.count * DP_ACCOUNT_WAYS;
+}
+
+/* With all that packets have left so far. */
+static void catch_up(struct accounting *a)
+{
+	drain(a);
+	if (a->ledger)
+		ledger_scan(a->ledger, a->store, 0, slots(a));
 }
 
 static void read_piece(void *ctx)
@@ -185,7 +192,6 @@ static void resize(void *ctx)
 		store_resize(a->store, rows_most(a));
 		return;
 	}
-	settle(a);
 	w->r = accounts_resize(a->l, groups, &a->map, &a->before, &w->why);
 	if (w->r < 0) {
 		(void)snprintf(a->why, sizeof(a->why), "%s", w->why); /* cut when it is long */
@@ -259,8 +265,7 @@ static void sum_kept(const struct accounting *a, struct dp_count *ret)
 {
 	*ret = (struct dp_count){};
 	for (uint32_t i = 0; a->dropped && i < a->dropped_count; i++)
-		add(ret, a->dropped[i].packets & DP_ACCOUNT_COUNT,
-		    a->dropped[i].bytes & DP_ACCOUNT_COUNT);
+		add(ret, dp_account_count(&a->dropped[i]));
 }
 
 static void read_sums(void *ctx)
@@ -277,12 +282,10 @@ static void read_sums(void *ctx)
 	q->error = accounts_totals(a->l, &t);
 	if (q->error < 0)
 		return;
-	drain(a);
+	catch_up(a);
 	if (a->ledger) {
-		struct ledger_totals l;
+		struct ledger_totals l = ledger_totals(a->ledger);
 
-		ledger_scan(a->ledger, a->store, 0, slots(a));
-		l = ledger_totals(a->ledger);
 		s->cached = l.cached;
 		s->used = l.used;
 	}
@@ -290,8 +293,8 @@ static void read_sums(void *ctx)
 	s->passed = t.passed;
 	s->dropped = t.dropped;
 	s->recorded = t.recorded;
-	s->unread = t.recorded;
-	add(&s->unread, -a->read.packets, -a->read.bytes);
+	s->unread = (struct dp_count){ t.recorded.packets - a->read.packets,
+				       t.recorded.bytes - a->read.bytes };
 	s->unaccounted = t.unaccounted;
 	s->elsewhere = t.elsewhere;
 	s->settled =
@@ -348,10 +351,10 @@ static int copy_dropped(const struct accounting *a, struct accounting_page *p)
 		const struct dp_account tuple = a->dropped[i];
 		const struct dp_birth birth = { .first_ns = (uint64_t)tuple.seen << DP_TICK_SHIFT };
 
-		if (tuple.packets & DP_ACCOUNT_COUNT)
-			(void)store_count(s, &tuple, &birth, tuple.packets & DP_ACCOUNT_COUNT,
-					  tuple.bytes &
-						  DP_ACCOUNT_COUNT); /* counted, or not a row */
+		const struct dp_count n = dp_account_count(&tuple);
+
+		if (n.packets) /* counted, or not a row */
+			(void)store_count(s, &tuple, &birth, n.packets, n.bytes);
 	}
 	return r ?: copy_page(s, p);
 }
@@ -362,11 +365,8 @@ static void read_page(void *ctx)
 	struct accounting *a = q->a;
 	struct accounting_page *p = q->ask;
 
-	if (!p->from) { /* what is asked now is of now */
-		drain(a);
-		if (a->ledger)
-			ledger_scan(a->ledger, a->store, 0, slots(a));
-	}
+	if (!p->from) /* what is asked now is of now */
+		catch_up(a);
 	p->now_ns = now_ns();
 	p->idle_ms = a->idle_ms;
 	q->error = p->dropped ? copy_dropped(a, p) : copy_page(a->store, p);

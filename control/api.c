@@ -105,15 +105,14 @@ void api_error(struct api_request *r, unsigned int status, const char *code, con
 	       ...)
 {
 	struct json_object *json = json_object_new_object(), *error = json_object_new_object();
-	_cleanup_free_ char *message = NULL;
+	struct json_object *message;
 	va_list args;
 
 	va_start(args, format);
-	if (vasprintf(&message, format, args) < 0)
-		message = NULL;
+	message = json_vtext(format, args);
 	va_end(args);
 	json_add_text(error, "code", code);
-	json_add_text(error, "message", message ? message : code);
+	json_add(error, "message", message ?: json_object_new_string(code));
 	json_add(json, "error", error);
 	api_answer(r, status, json);
 }

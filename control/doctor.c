@@ -17,20 +17,18 @@ void doctor_say(struct json_object *rows, const struct doctor_finding *f, const 
 					      [DOCTOR_WARNING] = "warning",
 					      [DOCTOR_BROKEN] = "broken" };
 	struct json_object *row = json_object_new_object();
-	char *text = NULL;
+	struct json_object *text;
 	va_list args;
 
 	va_start(args, format);
-	if (vasprintf(&text, format, args) < 0)
-		text = NULL;
+	text = json_vtext(format, args);
 	va_end(args);
 	json_add_text(row, "id", f->id);
 	json_add_text(row, "level", levels[f->level]);
 	json_add_text(row, "subject", f->subject);
-	json_add_text(row, "text", text);
+	json_add(row, "text", text);
 	json_add_text(row, "remedy", f->remedy);
 	json_object_array_add(rows, row);
-	free(text);
 }
 
 static uint64_t number(struct json_object *from, const char *key)

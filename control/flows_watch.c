@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -286,20 +285,6 @@ static uint64_t adopt_seconds_left(const struct loader *l)
 			   : 0;
 }
 
-static _printf_(2, 3) void add_warning(struct json_object *warnings, const char *format, ...)
-{
-	char *text = NULL;
-	va_list args;
-
-	va_start(args, format);
-	if (vasprintf(&text, format, args) < 0)
-		text = NULL;
-	va_end(args);
-	if (text)
-		json_object_array_add(warnings, json_object_new_string(text));
-	free(text);
-}
-
 static struct json_object *warnings(const struct flows_watch *w,
 				    const struct dp_state_counters *counters)
 {
@@ -310,11 +295,11 @@ static struct json_object *warnings(const struct flows_watch *w,
 		uint64_t lost = counters->count[words[i].lost];
 
 		if (is_crowded(w, (enum table_kind)i))
-			add_warning(all, "%s: %" PRIu64 " of %u slots are in use; %s",
-				    words[i].name, w->whole.used[i], t->slots, words[i].full);
+			json_append_text(all, "%s: %" PRIu64 " of %u slots are in use; %s",
+					 words[i].name, w->whole.used[i], t->slots, words[i].full);
 		if (lost > t->lost || is_losing(t))
-			add_warning(all, "%s: %" PRIu64 " %s, the last within %d s", words[i].name,
-				    lost, words[i].losing, RECENT_S);
+			json_append_text(all, "%s: %" PRIu64 " %s, the last within %d s",
+					 words[i].name, lost, words[i].losing, RECENT_S);
 	}
 	return all;
 }

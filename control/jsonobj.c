@@ -7,6 +7,27 @@
 
 #define DEPTH 16 /* of what we exchange; a deeper text is refused, not recursed into */
 
+struct json_object *json_vtext(const char *format, va_list args)
+{
+	_cleanup_free_ char *text = NULL;
+
+	if (vasprintf(&text, format, args) < 0)
+		text = NULL; /* vasprintf() leaves it undefined */
+	return text ? json_object_new_string(text) : NULL;
+}
+
+void json_append_text(struct json_object *array, const char *format, ...)
+{
+	struct json_object *text;
+	va_list args;
+
+	va_start(args, format);
+	text = json_vtext(format, args);
+	va_end(args);
+	if (text)
+		(void)json_object_array_add(array, text); /* short of memory: a row less */
+}
+
 /* Without JSON_TOKENER_STRICT: json-c 0.18 then refuses all that is not ASCII (json-c issue 875). */
 struct json_object *json_read(const char *text, size_t len)
 {

@@ -5,9 +5,12 @@
  */
 #pragma once
 
+#include <stdarg.h>
 #include <stdint.h>
 
 #include <json-c/json.h>
+
+#include "cleanup.h"
 
 static inline void json_put(struct json_object **json)
 {
@@ -58,6 +61,12 @@ static inline struct json_object *json_member(struct json_object *from, const ch
 		return NULL;
 	return value;
 }
+
+/* A text; NULL without memory for it. */
+struct json_object *json_vtext(const char *format, va_list args) _printf_(1, 0);
+
+/* The same at the end of an array. */
+void json_append_text(struct json_object *array, const char *format, ...) _printf_(2, 3);
 
 /* All of text must be one JSON value; NULL when it is not. */
 struct json_object *json_read(const char *text, size_t len);

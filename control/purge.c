@@ -59,16 +59,14 @@ static void closedirp(DIR **d)
 static _printf_(4, 5) void say(struct json_object *rows, const char *what, const char *why,
 			       const char *format, ...)
 {
-	struct json_object *row = json_object_new_object();
-	_cleanup_free_ char *name = NULL;
+	struct json_object *row = json_object_new_object(), *name;
 	va_list args;
 
 	va_start(args, format);
-	if (vasprintf(&name, format, args) < 0)
-		name = NULL;
+	name = json_vtext(format, args);
 	va_end(args);
 	json_add_text(row, "what", what);
-	json_add_text(row, "name", name ? name : "?");
+	json_add(row, "name", name ?: json_object_new_string("?"));
 	if (why)
 		json_add_text(row, "why", why);
 	(void)json_object_array_add(rows, row); /* out of memory: a row that is missing */

@@ -3,7 +3,6 @@
 #include "report.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <string.h>
 #include <sys/utsname.h>
 #include <time.h>
@@ -424,19 +423,6 @@ static struct json_object *start_row(const struct daemon *d)
 	return row;
 }
 
-static _printf_(2, 3) void add_sentence(struct json_object *rows, const char *format, ...)
-{
-	_cleanup_free_ char *text = NULL;
-	va_list args;
-
-	va_start(args, format);
-	if (vasprintf(&text, format, args) < 0)
-		text = NULL;
-	va_end(args);
-	if (text)
-		(void)json_object_array_add(rows, json_object_new_string(text));
-}
-
 /* One sentence about each thing that is not as it should be while packets are judged as they should. */
 static struct json_object *degraded(const struct daemon *d)
 {
@@ -444,22 +430,24 @@ static struct json_object *degraded(const struct daemon *d)
 	int unsaved = state_error(d->state);
 
 	if (unsaved)
-		add_sentence(rows,
-			     "the state directory %s cannot be written: %s; changes are refused "
-			     "until it can",
-			     d->options->state_dir, strerrordesc_np(-unsaved));
+		json_append_text(
+			rows,
+			"the state directory %s cannot be written: %s; changes are refused "
+			"until it can",
+			d->options->state_dir, strerrordesc_np(-unsaved));
 	if (d->running && d->running->nameless)
-		add_sentence(rows, "the saved names of the policy are missing or damaged; it is "
-				   "enforced, its rules have no names until the next apply");
+		json_append_text(rows,
+				 "the saved names of the policy are missing or damaged; it is "
+				 "enforced, its rules have no names until the next apply");
 	if (d->policy_refused)
-		add_sentence(rows, "%s was refused; %s", d->options->policy,
-			     d->running ? "the policy that ran before is enforced"
-					: "nothing is enforced");
+		json_append_text(rows, "%s was refused; %s", d->options->policy,
+				 d->running ? "the policy that ran before is enforced"
+					    : "nothing is enforced");
 	if (watch_pins_lost(d->watch))
-		add_sentence(rows,
-			     "pins below %s are missing: %s; what is enforced ends with this "
-			     "daemon",
-			     d->loader->pin_name, watch_pins_lost(d->watch));
+		json_append_text(rows,
+				 "pins below %s are missing: %s; what is enforced ends with this "
+				 "daemon",
+				 d->loader->pin_name, watch_pins_lost(d->watch));
 	return rows;
 }
 

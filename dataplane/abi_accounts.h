@@ -55,6 +55,11 @@ struct dp_account {
 };
 _Static_assert(sizeof(struct dp_account) == DP_LINE_BYTES, "a packet touches one line");
 
+static inline struct dp_count dp_account_count(const struct dp_account *a)
+{
+	return (struct dp_count){ a->packets & DP_ACCOUNT_COUNT, a->bytes & DP_ACCOUNT_COUNT };
+}
+
 struct dp_birth {
 	__u32 epoch;          /* of the map: written before packets see it */
 	__u32 generation;     /* how often the slot was taken */

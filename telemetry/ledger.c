@@ -57,17 +57,17 @@ void ledger_free(struct ledger **at, struct store *store)
 static void count(struct ledger *l, struct store *store, struct tally *t,
 		  const struct dp_account *a, const struct dp_birth *b)
 {
-	uint64_t packets = a->packets & DP_ACCOUNT_COUNT, bytes = a->bytes & DP_ACCOUNT_COUNT;
+	const struct dp_count n = dp_account_count(a);
 	struct store_flow *f;
 
-	if (packets == t->packets && bytes == t->bytes)
+	if (n.packets == t->packets && n.bytes == t->bytes)
 		return;
-	f = store_count(store, a, b, packets - t->packets, bytes - t->bytes);
+	f = store_count(store, a, b, n.packets - t->packets, n.bytes - t->bytes);
 	if (t->flow)
 		store_release(store, t->flow);
-	l->totals.cached.packets += packets - t->packets;
-	l->totals.cached.bytes += bytes - t->bytes;
-	*t = (struct tally){ f, packets, bytes, b->generation, t->open };
+	l->totals.cached.packets += n.packets - t->packets;
+	l->totals.cached.bytes += n.bytes - t->bytes;
+	*t = (struct tally){ f, n.packets, n.bytes, b->generation, t->open };
 }
 
 /*
@@ -116,8 +116,7 @@ void ledger_scan(struct ledger *l, struct store *store, uint32_t from, uint32_t 
 
 bool ledger_record(struct ledger *l, struct store *store, const struct dp_record *r)
 {
-	uint64_t packets = r->account.packets & DP_ACCOUNT_COUNT;
-	uint64_t bytes = r->account.bytes & DP_ACCOUNT_COUNT;
+	const struct dp_count n = dp_account_count(&r->account);
 	struct tally *t, none = {};
 
 	if (r->birth.epoch != l->epoch || r->slot >= l->slots)
@@ -130,10 +129,10 @@ bool ledger_record(struct ledger *l, struct store *store, const struct dp_record
 		store_release(store, t->flow);
 	l->totals.used -= t->open;
 	*t = (struct tally){};
-	l->totals.cached.packets -= packets;
-	l->totals.cached.bytes -= bytes;
-	l->totals.recorded.packets += packets;
-	l->totals.recorded.bytes += bytes;
+	l->totals.cached.packets -= n.packets;
+	l->totals.cached.bytes -= n.bytes;
+	l->totals.recorded.packets += n.packets;
+	l->totals.recorded.bytes += n.bytes;
 	return true;
 }
 
